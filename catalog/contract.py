@@ -1,0 +1,106 @@
+"""A stream as its data contract describes it (Open Data Contract Standard v3), in plain frozen facts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Kind = Literal["event", "entity"]
+Severity = Literal["error", "warning"]
+
+LOGICAL_TYPES = ("string", "integer", "number", "boolean", "date", "timestamp", "time", "object", "array")
+SUFFIX = ".odcs.yaml"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of a column's values, as `logicalTypeOptions` gives them (JSON Schema's words and meaning)."""
+
+    minimum: Any = None
+    maximum: Any = None
+    exclusive_minimum: Any = None
+    exclusive_maximum: Any = None
+    multiple_of: float | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    pattern: str | None = None
+    min_items: int | None = None
+    max_items: int | None = None
+    unique_items: bool = False
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A `quality` rule judged row by row in the stream job. An `error` quarantines the row; a `warning` only counts.
+
+    Exactly one of `allowed`, `pattern`, `not_null`, `expression` says what a good row satisfies; `expression` is Spark SQL
+    over silver's columns.
+    """
+
+    name: str
+    column: str | None
+    severity: Severity
+    message: str
+    allowed: tuple[Any, ...] = ()
+    pattern: str | None = None
+    not_null: bool = False
+    expression: str | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One property of the contract: a column of silver and a place in the payload."""
+
+    name: str
+    logical_type: str
+    physical_type: str | None = None
+    title: str = ""
+    description: str = ""
+    required: bool = False
+    unique: bool = False
+    pointer: tuple[str | int, ...] = ()
+    encoding: str | None = None  # timestamps only: epoch-millis or epoch-seconds
+    format: str | None = None
+    allowed: tuple[Any, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    classification: str | None = None
+    examples: tuple[Any, ...] = ()
+    fields: tuple["Column", ...] = ()
+    items: "Column | None" = None
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One field of the partition spec: a column and an Iceberg transform (`day`, `bucket[8]`, …)."""
+
+    column: str
+    transform: str
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Everything that Sluice knows of a stream."""
+
+    name: str
+    version: str
+    title: str
+    description: str
+    kind: Kind
+    columns: tuple[Column, ...]
+    key: tuple[str, ...] = ()
+    event_time: str | None = None
+    partitions: tuple[Partition, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    horizon_days: int = 7
+    freshness_seconds: float | None = None
+    tags: tuple[str, ...] = ()
+    limitations: str = ""
+    source: Path | None = None
+
+    def column(self, name: str) -> Column:
+        """The column of that name. Raises KeyError."""
+        return self._by_name[name]
+
+    @property
+    def _by_name(self) -> Mapping[str, Column]:
+        return {column.name: column for column in self.columns}

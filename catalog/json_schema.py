@@ -1,0 +1,154 @@
+"""The JSON Schema (2020-12) of a stream's payload: what the gateway checks, and what OpenAPI and the form show."""
+
+from typing import Any
+
+from catalog.contract import Column, Stream
+
+FORMATS = {"uuid", "email", "uri", "hostname", "ipv4", "ipv6"}
+INTEGER_BOUNDS = {
+    "int": (-(2**31), 2**31 - 1), "integer": (-(2**31), 2**31 - 1), "i32": (-(2**31), 2**31 - 1),
+    "smallint": (-(2**31), 2**31 - 1), "i8": (-128, 127), "i16": (-(2**15), 2**15 - 1),
+    "u8": (0, 255), "u16": (0, 2**16 - 1), "u32": (0, 2**32 - 1),
+}  # fmt: skip
+
+
+def json_schema(stream: Stream) -> dict[str, Any]:
+    """An object schema. Unknown members are allowed: bronze keeps them, silver takes what the contract names."""
+    root = _Node()
+    for column in stream.columns:
+        root.place(column, column.pointer)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": stream.title,
+        "description": stream.description,
+        **root.schema(),
+    }
+
+
+def column_schema(column: Column) -> dict[str, Any]:
+    """The schema of one column's value, without regard to `required`."""
+    schema = _typed(column)
+    if column.allowed:
+        schema["enum"] = list(column.allowed)
+    if not column.required:
+        schema = _nullable(schema)
+    for word, value in (("title", column.title), ("description", column.description)):
+        if value:
+            schema[word] = value
+    if column.examples:
+        schema["examples"] = list(column.examples)
+    return schema
+
+
+def _typed(column: Column) -> dict[str, Any]:
+    limits = column.limits
+    match column.logical_type:
+        case "string":
+            return _without_none(
+                type="string", minLength=limits.min_length, maxLength=limits.max_length, pattern=limits.pattern,
+                format=column.format if column.format in FORMATS else None,
+            )  # fmt: skip
+        case "integer":
+            low, high = integer_bounds(column)
+            return _without_none(
+                type="integer", minimum=_tighter(low, limits.minimum, max), maximum=_tighter(high, limits.maximum, min),
+                exclusiveMinimum=limits.exclusive_minimum, exclusiveMaximum=limits.exclusive_maximum,
+                multipleOf=limits.multiple_of,
+            )  # fmt: skip
+        case "number":
+            return _without_none(
+                type="number", minimum=limits.minimum, maximum=limits.maximum, multipleOf=limits.multiple_of,
+                exclusiveMinimum=limits.exclusive_minimum, exclusiveMaximum=limits.exclusive_maximum,
+            )  # fmt: skip
+        case "boolean":
+            return {"type": "boolean"}
+        case "timestamp" if column.encoding:
+            return {"type": "integer" if column.encoding == "epoch-millis" else "number"}
+        case "timestamp" | "date" | "time":
+            # A pattern of its own cannot be checked as a JSON Schema format: the stream job judges it.
+            formats = {"timestamp": "date-time", "date": "date", "time": "time"}
+            return {"type": "string"} if column.format else {"type": "string", "format": formats[column.logical_type]}
+        case "array":
+            schema = _without_none(type="array", minItems=limits.min_items, maxItems=limits.max_items)
+            if limits.unique_items:
+                schema["uniqueItems"] = True
+            if column.items:
+                schema["items"] = column_schema(column.items)
+            return schema
+        case _:
+            return _object(column)
+
+
+def integer_bounds(column: Column) -> tuple[int, int]:
+    """The smallest and greatest whole number that the column's Iceberg type holds."""
+    kind = (column.physical_type or column.format or "bigint").lower()
+    return INTEGER_BOUNDS.get(kind, (-(2**63), 2**63 - 1))
+
+
+def _object(column: Column) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "object"}
+    if column.fields:
+        schema["properties"] = {child.name: column_schema(child) for child in column.fields}
+        required = [child.name for child in column.fields if child.required]
+        if required:
+            schema["required"] = required
+    return schema
+
+
+class _Node:
+    """A place in the payload that columns with a `jsonPointer` of their own imply: an object or an array."""
+
+    def __init__(self) -> None:
+        self.column: Column | None = None
+        self.children: dict[str | int, _Node] = {}
+
+    def place(self, column: Column, pointer: tuple[str | int, ...]) -> None:
+        if not pointer:
+            self.column = column
+            return
+        self.children.setdefault(pointer[0], _Node()).place(column, pointer[1:])
+
+    @property
+    def required(self) -> bool:
+        return (self.column is not None and self.column.required) or any(c.required for c in self.children.values())
+
+    def schema(self) -> dict[str, Any]:
+        if self.column is not None:
+            return column_schema(self.column)
+        if self.children and all(isinstance(key, int) for key in self.children):
+            return self._array()
+        schema: dict[str, Any] = {
+            "type": "object",
+            "properties": {str(key): child.schema() for key, child in self.children.items()},
+        }
+        required = [str(key) for key, child in self.children.items() if child.required]
+        if required:
+            schema["required"] = required
+        return schema
+
+    def _array(self) -> dict[str, Any]:
+        highest = max(key for key in self.children if isinstance(key, int))
+        items = [self.children[i].schema() if i in self.children else True for i in range(highest + 1)]
+        needed = [key for key, child in self.children.items() if child.required and isinstance(key, int)]
+        schema: dict[str, Any] = {"type": "array", "prefixItems": items}
+        if needed:
+            schema["minItems"] = max(needed) + 1
+        return schema
+
+
+def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    # An absent member and null are the same to a table; the sender may write either.
+    widened = dict(schema)
+    if "type" in widened:
+        widened["type"] = [widened["type"], "null"]
+    if "enum" in widened:
+        widened["enum"] = [*widened["enum"], None]
+    return widened
+
+
+def _tighter(bound: int, limit: Any, choose: Any) -> Any:
+    return bound if limit is None else choose(bound, limit)
+
+
+def _without_none(**words: Any) -> dict[str, Any]:
+    return {word: value for word, value in words.items() if value is not None}

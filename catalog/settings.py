@@ -1,0 +1,78 @@
+"""Where the lake's services are, read once from the environment (`SLUICE_*`)."""
+
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from catalog.errors import SluiceError
+
+BUNDLED_CONTRACTS = Path(__file__).parent / "contracts"
+
+
+class LakeSettings(BaseSettings):
+    """Addresses and credentials that every part shares. Raises SluiceError through `lake_settings`."""
+
+    model_config = SettingsConfigDict(env_prefix="SLUICE_", frozen=True, extra="ignore")
+
+    kafka_bootstrap: str = "127.0.0.1:9092"
+    catalog_uri: str = Field(
+        "postgresql://sluice@127.0.0.1:5432/lake", description="PostgreSQL behind Iceberg's JDBC catalog"
+    )
+    catalog_name: str = "lake"
+    warehouse: str = "s3://lake/warehouse"
+    s3_endpoint: str = "http://127.0.0.1:9000"
+    s3_region: str = "us-east-1"
+    s3_access_key: str = "sluice"
+    s3_secret_key: str = ""
+    trino_url: str = "http://127.0.0.1:8080"
+    gateway_url: str = "http://127.0.0.1:8000"
+    contracts: Path = BUNDLED_CONTRACTS
+    topic_partitions: int = Field(2, ge=1, le=10_000)
+    topic_replication: int = Field(1, ge=1, le=10)
+    topic_retention_hours: int = Field(168, ge=1)
+
+    @field_validator("catalog_uri")
+    @classmethod
+    def _is_postgresql(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"postgresql", "postgres"} or not parts.hostname or not parts.path.strip("/"):
+            raise ValueError("expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+        return value
+
+    @field_validator("warehouse")
+    @classmethod
+    def _is_s3(cls, value: str) -> str:
+        if urlsplit(value).scheme not in {"s3", "s3a"} or not urlsplit(value).netloc:
+            raise ValueError("expected s3://BUCKET/PREFIX")
+        return value.rstrip("/")
+
+    @property
+    def bucket(self) -> str:
+        """The bucket that holds the warehouse."""
+        return urlsplit(self.warehouse).netloc
+
+
+@cache
+def lake_settings() -> LakeSettings:
+    """Read the environment once. Raises SluiceError that names the variable, what it holds and what it may hold."""
+    return read_settings(LakeSettings)
+
+
+Settings = TypeVar("Settings", bound=BaseSettings)
+
+
+def read_settings(kind: type[Settings]) -> Settings:
+    """Read any settings class from the environment, with errors a person can act on."""
+    try:
+        return kind()
+    except ValidationError as failure:
+        prefix = kind.model_config.get("env_prefix", "")
+        lines = [
+            f"{prefix}{'_'.join(map(str, error['loc']))}".upper() + f"={error['input']!r}: {error['msg']}"
+            for error in failure.errors()
+        ]
+        raise SluiceError("A setting can't work: " + "; ".join(lines)) from None
