@@ -1,0 +1,60 @@
+"""`python -m ingest_gateway`: serve until SIGTERM or SIGINT, then finish what is under way."""
+
+import os
+import shutil
+import sys
+import tempfile
+
+import uvicorn
+
+from catalog.errors import SluiceError
+from catalog.settings import lake_settings
+from ingest_gateway import logs
+from ingest_gateway.settings import GatewaySettings, gateway_settings
+
+
+def main() -> int:
+    """Exit code 1 with one line where a setting can't work."""
+    try:
+        settings = gateway_settings()
+        lake = lake_settings()
+        if not lake.contracts.is_dir():
+            raise SluiceError(
+                f"{lake.contracts} is not a folder: SLUICE_CONTRACTS must name the folder of the contracts"
+            )
+    except SluiceError as failure:
+        sys.stderr.write(f"{failure}\n")
+        return 1
+    logs.configure(settings.log_level)
+    if settings.workers == 1:
+        _serve(settings)
+        return 0
+    # Several processes count in files that the scrape adds up; the library reads this when it is imported.
+    folder = tempfile.mkdtemp(prefix="sluice-gateway-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    try:
+        _serve(settings)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+def _serve(settings: GatewaySettings) -> None:
+    uvicorn.run(
+        "ingest_gateway.app:create_app",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=settings.shutdown_timeout,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""The gateway's table of contents."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from catalog.settings import LakeSettings, lake_settings
+from ingest_gateway import logs, pages, problems
+from ingest_gateway.gateway import Gateway
+from ingest_gateway.ids import request_id
+from ingest_gateway.problems import Problem
+from ingest_gateway.settings import GatewaySettings, gateway_settings
+from ingest_gateway.submit import Submit
+
+
+def create_app(settings: GatewaySettings | None = None, lake: LakeSettings | None = None) -> Starlette:
+    """The application. Without arguments it reads the environment; raises SluiceError where that can't work."""
+    settings = settings or gateway_settings()
+    logs.configure(settings.log_level)
+    gateway = Gateway(settings, lake or lake_settings())
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with gateway.running():
+            yield
+
+    app = Starlette(
+        routes=[
+            Route("/v1/streams/{stream}/events", Submit(gateway)),
+            Route("/v1/streams/{stream}", pages.stream),
+            Route("/v1/streams", pages.streams),
+            Route("/healthz", pages.healthz),
+            Route("/readyz", pages.readyz),
+            Route("/metrics", pages.exposition),
+            Route("/", pages.index),
+        ],
+        exception_handlers={Problem: _problem, HTTPException: _http_problem},
+        lifespan=lifespan,
+    )
+    app.state.gateway = gateway
+    return app
+
+
+async def _problem(request: Request, problem: Exception) -> Response:
+    assert isinstance(problem, Problem)
+    name = request_id(request.headers.get("x-request-id"), request.app.state.gateway.mint)
+    headers = {**problem.headers, "content-type": problems.CONTENT_TYPE.decode(), "x-request-id": name}
+    return Response(problem.document(name), problem.status, headers)
+
+
+async def _http_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    details = {404: f"There is nothing at {request.url.path[:200]}; / lists the streams",
+               405: f"{request.method} is not allowed here"}  # fmt: skip
+    slug = {404: "no-such-path", 405: "method"}.get(error.status_code, "http")
+    problem = Problem(error.status_code, slug, details.get(error.status_code, error.detail), headers=error.headers)
+    return await _problem(request, problem)

@@ -1,0 +1,146 @@
+"""CloudEvents 1.0 over HTTP: structured, batched, lines of structured events, and binary mode."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+
+from ingest_gateway import bodies
+from ingest_gateway.bodies import BROKEN, Events
+from ingest_gateway.ids import MAX_ID, is_event_id
+from ingest_gateway.problems import Problem
+
+REQUIRED = ("id", "source", "specversion", "type")
+RESERVED = {"producer", "contractversion", "eventtime"}  # the gateway's own header names
+_NAME = re.compile(r"[a-z0-9]{1,64}\Z")
+
+
+class _Data(msgspec.Struct):
+    """Just the payload's bytes; the rest of the event is skipped."""
+
+    data: msgspec.Raw
+
+
+_data = msgspec.json.Decoder(_Data).decode
+
+
+class _Refused(Exception):
+    def __init__(self, pointer: str, message: str) -> None:
+        super().__init__(message)
+        self.pointer = pointer
+        self.message = message
+
+
+def structured(body: bytes) -> Events:
+    """`application/cloudevents+json`: one event. Raises Problem 400 where the body is no JSON."""
+    bodies.one_event(body)
+    return _events([body], batch=False)
+
+
+def batched(body: bytes, most: int) -> Events:
+    """`application/cloudevents-batch+json`: an array of events. Raises Problem 400 or 413."""
+    return _events(bodies.elements(body, most))
+
+
+def in_lines(body: bytes, most: int) -> Events:
+    """A structured event on each line: not in the standard, and the form to send files in. Raises Problem 413."""
+    return _events(bodies.lines(body, most))
+
+
+def is_binary(headers: Mapping[str, str]) -> bool:
+    """Whether the request is an event in binary mode: its attributes are `ce-` headers."""
+    return "ce-specversion" in headers or "ce-id" in headers
+
+
+def binary(body: bytes, headers: Mapping[str, str]) -> Events:
+    """The body is the payload, the `ce-` headers are the attributes, percent-encoded. Raises Problem 400."""
+    given = {name[3:]: unquote(value) for name, value in headers.items() if name.startswith("ce-")}
+    try:
+        attributes = _attributes(given)
+    except _Refused as refused:
+        raise Problem(400, "cloudevent", f"header ce-{refused.pointer[1:]} {refused.message}") from None
+    events = bodies.one_event(body)
+    events.ids = [given["id"]]
+    events.attributes = [attributes]
+    return events
+
+
+def _events(payloads: Iterable[bytes], batch: bool = True) -> Events:
+    events = Events([], [], batch=batch, ids=[], attributes=[], prefix="/data")
+    assert events.ids is not None
+    assert events.attributes is not None
+    for index, payload in enumerate(payloads):
+        data, value, attributes, event_id = payload, BROKEN, None, None
+        try:
+            event = _object(payload)
+            event_id = event["id"] if is_event_id(event.get("id")) else None
+            data, value = _payload(payload, event)
+            attributes = _attributes(event)
+        except _Refused as refused:
+            value = BROKEN
+            events.broken[index] = (refused.pointer, refused.message)
+        events.payloads.append(data)
+        events.values.append(value)
+        events.ids.append(event_id)
+        events.attributes.append(attributes)
+    return events
+
+
+def _object(payload: bytes) -> dict[str, Any]:
+    try:
+        event = bodies.parse(payload)
+    except ValueError as failure:
+        raise _Refused("", f"is not JSON: {failure}") from None
+    if not isinstance(event, dict):
+        raise _Refused("", "is not a CloudEvent, which is a JSON object")
+    return event
+
+
+def _payload(payload: bytes, event: dict[str, Any]) -> tuple[bytes, Any]:
+    """The bytes and the value of the event's data, taken out of `event`."""
+    kind = event.pop("datacontenttype", None) or bodies.JSON
+    if not isinstance(kind, str) or not bodies.is_json(kind.split(";")[0].strip().lower()):
+        raise _Refused("/datacontenttype", "is not JSON, which a stream's events are")
+    if "data_base64" in event:
+        text = event.pop("data_base64")
+        if "data" in event:
+            raise _Refused("/data_base64", "and data exclude each other")
+        try:
+            data = bodies.decoded(text if isinstance(text, str) else "")
+            return data, bodies.parse(data)
+        except ValueError as failure:
+            raise _Refused("/data_base64", f"does not hold JSON: {failure}") from None
+    if "data" not in event:
+        raise _Refused("/data", "is required")
+    return bytes(_data(payload).data), event.pop("data")
+
+
+def _attributes(given: Mapping[str, Any]) -> dict[str, str]:
+    """The context attributes as texts, `id` and `specversion` left out: they have headers of their own."""
+    for name in REQUIRED:
+        if not given.get(name):
+            raise _Refused(f"/{name}", "is required")
+    if given["specversion"] != "1.0":
+        raise _Refused("/specversion", "is not 1.0")
+    if not is_event_id(given["id"]):
+        raise _Refused("/id", f"is not a string of 1 to {MAX_ID} characters without control characters")
+    texts = {}
+    for name, value in given.items():
+        if name in ("id", "specversion") or value is None:
+            continue
+        if not _NAME.match(name):
+            raise _Refused(f"/{name[:64]}", "is no attribute name: lower-case letters and digits")
+        if name in RESERVED:
+            raise _Refused(f"/{name}", "is an attribute that only the gateway sets")
+        texts[name] = _text(name, value)
+    return texts
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int):
+        return str(value)
+    raise _Refused(f"/{name}", "is no string, integer or boolean, which attributes are")

@@ -1,0 +1,82 @@
+"""The state that lives as long as a worker: settings, streams, broker, producer, budget."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from catalog.settings import LakeSettings
+from ingest_gateway.broker import Broker
+from ingest_gateway.ids import Uuid7
+from ingest_gateway.intake import Budget
+from ingest_gateway.metrics import CONTRACTS, StreamCounters
+from ingest_gateway.problems import Problem, unavailable
+from ingest_gateway.produce import Producer
+from ingest_gateway.settings import GatewaySettings
+from ingest_gateway.streams import Served, Streams
+
+
+class Gateway:
+    """Made inside the event loop. `running` starts and stops what works in the background."""
+
+    def __init__(self, settings: GatewaySettings, lake: LakeSettings) -> None:
+        self.settings = settings
+        self.lake = lake
+        self.streams = Streams(lake.contracts)
+        self.budget = Budget(settings.max_in_flight_bytes)
+        self.mint = Uuid7()
+        self.requests = 0
+        self.broker = Broker(lake.kafka_bootstrap, settings)
+        self.producer = Producer(self.broker, settings.produce_timeout)
+        self._counters: dict[str, StreamCounters] = {}
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve within. Leaving it, requests have ended already, so nothing is unsent."""
+        self.streams.poll()
+        self._count_contracts()
+        self.broker.start()
+        watch = asyncio.create_task(self.streams.watch(self.settings.contract_poll, self._count_contracts))
+        try:
+            yield
+        finally:
+            watch.cancel()
+            await self.broker.stop()
+
+    def stream(self, name: str) -> Served:
+        """The stream of that name. Raises Problem 404 with the nearest name, or 503 where its contract is broken."""
+        served = self.streams.served.get(name)
+        if served is not None:
+            return served
+        if name in self.streams.broken:
+            detail = f"The contract of {name} is broken, so its events cannot be checked: {self.streams.broken[name]}"
+            raise unavailable("contract-broken", detail, self.settings.retry_after)
+        nearest = self.streams.nearest(name)
+        hint = f"; did you mean {nearest}?" if nearest else ""
+        raise Problem(404, "no-such-stream", f"There is no stream {name[:100]}{hint}", nearest=nearest)
+
+    def require_broker(self) -> None:
+        """Raises Problem 503 while Kafka is away: an answer now is worth more than one after a time-out."""
+        if not self.broker.up:
+            raise unavailable("broker-away", f"Kafka is away: {self.broker.reason}", self.settings.retry_after)
+
+    async def partitions(self, topic: str) -> int:
+        """How many partitions a topic has. Raises Problem 503 where there is no such topic."""
+        count = self.broker.partitions(topic)
+        if not count:
+            await self.broker.refresh()
+            count = self.broker.partitions(topic)
+        if not count:
+            detail = f"Kafka has no topic {topic} yet; `sluice apply` makes it from the contract"
+            raise unavailable("topic-missing", detail, self.settings.retry_after)
+        return count
+
+    def counters(self, stream: str) -> StreamCounters:
+        """The counters of a stream that exists."""
+        found = self._counters.get(stream)
+        if found is None:
+            found = self._counters[stream] = StreamCounters(stream)
+        return found
+
+    def _count_contracts(self) -> None:
+        CONTRACTS.labels("served").set(len(self.streams.served))
+        CONTRACTS.labels("broken").set(len(self.streams.broken))

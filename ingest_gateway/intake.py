@@ -1,0 +1,110 @@
+"""Reading a request: its headers, its body within the limits, and the bytes that the gateway holds at a time."""
+
+import asyncio
+from collections.abc import Mapping
+
+from starlette.types import Receive, Scope
+
+from ingest_gateway.metrics import IN_FLIGHT_BYTES
+from ingest_gateway.problems import Problem, unavailable
+from ingest_gateway.settings import GatewaySettings
+
+OVERHEAD = 1024  # bytes that a request costs beside its body, so that many small ones are bounded too
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its body was complete; nobody is there to answer."""
+
+
+class Budget:
+    """Bytes in flight, bounded: what does not fit is turned away at once, not queued."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.held = 0
+        IN_FLIGHT_BYTES.set(0)
+
+    def take(self, size: int) -> bool:
+        """Hold `size` bytes more, if they fit."""
+        if self.held + size > self.limit:
+            return False
+        self.held += size
+        return True
+
+    def give(self, size: int) -> None:
+        """Hold them no more."""
+        self.held -= size
+
+
+class Hold:
+    """One request's share of the budget, given back as a whole."""
+
+    def __init__(self, budget: Budget, retry_after: int) -> None:
+        self._budget = budget
+        self._retry_after = retry_after
+        self._size = 0
+
+    def take(self, size: int) -> None:
+        """Raises Problem 503 where the gateway holds too much already."""
+        if not self._budget.take(size):
+            raise unavailable("overloaded", "The gateway holds as many bytes as it may; send again", self._retry_after)
+        self._size += size
+
+    def release(self) -> None:
+        """Give everything back."""
+        self._budget.give(self._size)
+        self._size = 0
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Header names in lower case; of a repeated header the last."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+async def read_body(headers: Mapping[str, str], receive: Receive, hold: Hold, settings: GatewaySettings) -> bytes:
+    """The whole body. Raises Problem 400, 408, 413 or 503, and ClientGone."""
+    if headers.get("content-encoding", "identity").strip().lower() not in ("identity", ""):
+        detail = f"Content-Encoding {headers['content-encoding'][:40]} is not understood; send the body as it is"
+        raise Problem(415, "content-encoding", detail, headers={"accept-encoding": "identity"})
+    announced = _content_length(headers)
+    if announced is not None and announced > settings.max_body_bytes:
+        raise _too_large(settings)
+    hold.take(OVERHEAD + (announced or 0))
+    try:
+        async with asyncio.timeout(settings.read_timeout):
+            return await _read(receive, hold, announced, settings)
+    except TimeoutError:
+        detail = f"The body was not complete after {settings.read_timeout:g} s"
+        raise Problem(408, "slow-body", detail, headers={"connection": "close"}) from None
+
+
+async def _read(receive: Receive, hold: Hold, announced: int | None, settings: GatewaySettings) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk: bytes = message.get("body", b"")
+        if announced is None and chunk:
+            size += len(chunk)
+            if size > settings.max_body_bytes:
+                raise _too_large(settings)
+            hold.take(len(chunk))
+        if not message.get("more_body", False):
+            return b"".join([*chunks, chunk]) if chunks else chunk
+        chunks.append(chunk)
+
+
+def _content_length(headers: Mapping[str, str]) -> int | None:
+    text = headers.get("content-length")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise Problem(400, "content-length", "Content-Length is no number")
+    return int(text[:20])
+
+
+def _too_large(settings: GatewaySettings) -> Problem:
+    detail = f"A body may have {settings.max_body_bytes} bytes; send fewer events at a time"
+    return Problem(413, "body-too-large", detail, headers={"connection": "close"})

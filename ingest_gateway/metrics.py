@@ -1,0 +1,46 @@
+"""Prometheus metrics, per process or, with several workers, summed over them."""
+
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client.registry import REGISTRY
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+EVENTS = Counter("sluice_gateway_events_total", "Events by stream and verdict", ("stream", "verdict"))
+BYTES = Counter("sluice_gateway_received_bytes_total", "Bytes of request bodies", ("stream",))
+REQUESTS = Histogram(
+    "sluice_gateway_request_seconds", "From a request's headers to its answer, by status", ("status",), buckets=_SECONDS
+)
+PRODUCE = Histogram(
+    "sluice_gateway_produce_seconds", "From handing a record batch over to its acknowledgement", buckets=_SECONDS
+)
+BATCHES = Counter("sluice_gateway_produced_batches_total", "Record batches by outcome", ("outcome",))
+IN_FLIGHT_BYTES = Gauge(
+    "sluice_gateway_in_flight_bytes", "Bytes of bodies that are held now", multiprocess_mode="livesum"
+)
+IN_FLIGHT_REQUESTS = Gauge(
+    "sluice_gateway_in_flight_requests", "Requests under way now", multiprocess_mode="livesum"
+)  # fmt: skip
+BROKER_UP = Gauge("sluice_gateway_broker_up", "1 while Kafka answers", multiprocess_mode="livemin")
+CONTRACTS = Gauge("sluice_gateway_contracts", "Contract files by state", ("state",), multiprocess_mode="livemax")
+
+
+class StreamCounters:
+    """The children of one stream, looked up once."""
+
+    def __init__(self, stream: str) -> None:
+        self.accepted = EVENTS.labels(stream, "accepted").inc
+        self.refused = EVENTS.labels(stream, "refused").inc
+        self.failed = EVENTS.labels(stream, "failed").inc
+        self.bytes = BYTES.labels(stream).inc
+
+
+def exposition() -> bytes:
+    """The text that Prometheus scrapes."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)
+    return generate_latest(registry)

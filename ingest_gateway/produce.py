@@ -1,0 +1,211 @@
+"""Events to Kafka: one record batch a partition at a time, filled with whatever has come meanwhile."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from catalog.names import H_ID
+from ingest_gateway.broker import Broker
+from ingest_gateway.metrics import BATCHES, PRODUCE
+
+Header = tuple[str, bytes]
+log = structlog.get_logger("sluice.gateway.produce")
+
+_ACKNOWLEDGED = BATCHES.labels("acknowledged").inc
+_FAILED = BATCHES.labels("failed").inc
+
+
+class NotAcknowledged(Exception):
+    """The outcome is unknown or a failure: whoever sent the events sends them again, with the same ids."""
+
+
+@dataclass(slots=True)
+class Records:
+    """What one request gives to one topic, as columns. `headers` are those of all records, or one list for each."""
+
+    keys: Sequence[bytes]
+    payloads: Sequence[bytes]
+    ids: Sequence[bytes]
+    headers: list[Header]
+    own_headers: Sequence[list[Header]] | None
+    timestamp_ms: int
+
+
+@dataclass(slots=True)
+class _Delivery:
+    """A request that waits. `offsets[i]` is record i's; it is done when none is outstanding."""
+
+    offsets: list[int | None]
+    outstanding: int
+    done: asyncio.Future[None]
+
+    def settle(self, count: int) -> None:
+        self.outstanding -= count
+        if self.outstanding == 0 and not self.done.done():
+            self.done.set_result(None)
+
+    def fail(self, reason: str) -> None:
+        if not self.done.done():
+            self.done.set_exception(NotAcknowledged(reason))
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """The records of a request that go to one partition: indices into its columns, from `next` on still to be sent."""
+
+    records: Records
+    indices: list[int]
+    delivery: _Delivery
+    next: int = 0
+
+
+_Part = tuple[_Chunk, int, int]  # what of a chunk is in a batch: its indices from, to
+
+
+@dataclass(slots=True)
+class _Queue:
+    """What waits for a partition. `sender` runs while there is something."""
+
+    topic: str
+    partition: int
+    waiting: deque[_Chunk] = field(default_factory=deque)
+    sender: asyncio.Task[None] | None = None
+
+
+class Producer:
+    """Natural batching: a partition that is idle sends at once; one that is busy sends all that waits when it is back."""
+
+    def __init__(self, broker: Broker, timeout: float) -> None:
+        self._broker = broker
+        self._timeout = timeout
+        self._queues: dict[tuple[str, int], _Queue] = {}
+        broker.on_renew = self._fail_all
+
+    async def write(self, topic: str, partitions: Sequence[int], records: Records) -> list[int | None]:
+        """Write each record to its partition. Returns the offsets after all were acknowledged by all in-sync replicas.
+
+        An offset is None where the broker had the record already and no longer knows where. Raises NotAcknowledged.
+        """
+        by_partition: dict[int, list[int]] = {}
+        for index, partition in enumerate(partitions):
+            by_partition.setdefault(partition, []).append(index)
+        count = len(partitions)
+        delivery = _Delivery([None] * count, count, asyncio.get_running_loop().create_future())
+        for partition, indices in by_partition.items():
+            queue = self._queues.get((topic, partition))
+            if queue is None:
+                queue = self._queues[topic, partition] = _Queue(topic, partition)
+            queue.waiting.append(_Chunk(records, indices, delivery))
+            if queue.sender is None:
+                queue.sender = asyncio.create_task(self._send(queue))
+        await delivery.done
+        return delivery.offsets
+
+    def idle(self) -> bool:
+        """Whether nothing waits or is under way."""
+        return all(queue.sender is None for queue in self._queues.values())
+
+    async def _send(self, queue: _Queue) -> None:
+        sent: list[_Part] = []
+        try:
+            while queue.waiting:
+                producer = self._broker.producer
+                if producer is None:
+                    raise NotAcknowledged(self._broker.reason)
+                batch = producer.create_batch()
+                sent = _fill(batch, queue.waiting)
+                if sent:
+                    _settle(sent, await self._acknowledged(producer, batch, queue))
+                    sent = []
+        except asyncio.CancelledError:
+            _fail_parts(sent, self._broker.reason)
+            raise
+        except Exception as failure:
+            if not isinstance(failure, NotAcknowledged | KafkaError):
+                log.exception("a record batch could not be sent", topic=queue.topic, partition=queue.partition)
+            _FAILED()
+            reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
+            _fail_parts(sent, reason)
+            self._fail_waiting(queue, reason)
+            self._broker.renew(reason)
+        finally:
+            if queue.sender is asyncio.current_task():
+                queue.sender = None
+
+    async def _acknowledged(self, producer: AIOKafkaProducer, batch: BatchBuilder, queue: _Queue) -> int:
+        """The batch's first offset, or -1 where the broker had it already. Raises NotAcknowledged or KafkaError."""
+        started = time.perf_counter()
+        outcome = await producer.send_batch(batch, queue.topic, partition=queue.partition)
+        done, _ = await asyncio.wait((outcome,), timeout=self._timeout)
+        if not done:
+            # `outcome` only shields the batch: the producer would go on trying, and is given up.
+            outcome.cancel()
+            raise NotAcknowledged(f"Kafka did not acknowledge within {self._timeout:g} s")
+        base: int = outcome.result().offset
+        PRODUCE.observe(time.perf_counter() - started)
+        _ACKNOWLEDGED()
+        return base
+
+    def _fail_all(self, reason: str) -> None:
+        for queue in self._queues.values():
+            self._fail_waiting(queue, reason)
+            if queue.sender is not None and queue.sender is not asyncio.current_task():
+                queue.sender.cancel()
+                queue.sender = None
+
+    def _fail_waiting(self, queue: _Queue, reason: str) -> None:
+        while queue.waiting:
+            queue.waiting.popleft().delivery.fail(reason)
+
+
+def _fill(batch: BatchBuilder, waiting: deque[_Chunk]) -> list[_Part]:
+    """Move records from the queue into the batch until it is full. Returns what went in."""
+    sent = []
+    append = batch.append
+    while waiting:
+        chunk = waiting[0]
+        if chunk.delivery.done.done():  # has failed at another partition, or its client is gone
+            waiting.popleft()
+            continue
+        records, indices, start = chunk.records, chunk.indices, chunk.next
+        keys, payloads, ids, timestamp = records.keys, records.payloads, records.ids, records.timestamp_ms
+        common, own = records.headers, records.own_headers
+        place = start
+        for place in range(start, len(indices)):
+            index = indices[place]
+            headers = (common if own is None else own[index]) + [(H_ID, ids[index])]
+            if append(timestamp=timestamp, key=keys[index], value=payloads[index], headers=headers) is None:
+                break
+        else:
+            place = len(indices)
+        if place > start:
+            sent.append((chunk, start, place))
+        if place < len(indices):
+            chunk.next = place
+            break
+        waiting.popleft()
+    return sent
+
+
+def _fail_parts(sent: list[_Part], reason: str) -> None:
+    for chunk, _, _ in sent:
+        chunk.delivery.fail(reason)
+
+
+def _settle(sent: list[_Part], base: int) -> None:
+    """Tell each request where its records are: the batch's begin at offset `base`, in the order in which they went in."""
+    offset = base
+    for chunk, start, end in sent:
+        if base >= 0:
+            offsets = chunk.delivery.offsets
+            for place in range(start, end):
+                offsets[chunk.indices[place]] = offset
+                offset += 1
+        chunk.delivery.settle(end - start)

@@ -1,0 +1,235 @@
+"""`POST /v1/streams/{stream}/events`: bytes → events → verdicts → records → acknowledged → receipt."""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from catalog.names import H_CONTENT_TYPE, H_CONTRACT_VERSION, H_PRODUCER, H_SOURCE, H_SPEC_VERSION, H_TIME, H_TYPE
+from ingest_gateway import bodies, cloudevents, forms, problems
+from ingest_gateway.bodies import BROKEN, Events
+from ingest_gateway.check import Violation, too_deep
+from ingest_gateway.gateway import Gateway
+from ingest_gateway.ids import idempotency_key, request_id
+from ingest_gateway.intake import ClientGone, Hold, headers_of, read_body
+from ingest_gateway.keys import partitions
+from ingest_gateway.metrics import IN_FLIGHT_BYTES, IN_FLIGHT_REQUESTS, REQUESTS
+from ingest_gateway.problems import Problem, unavailable
+from ingest_gateway.produce import Header, NotAcknowledged, Records
+from ingest_gateway.streams import Served
+
+H_EVENT_TIME = "ce_eventtime"  # the sender's `time`; ce_time is the receipt's
+ANONYMOUS = b"anonymous"
+_JSON = (b"content-type", b"application/json")
+_LATENCY = {status: REQUESTS.labels(str(status)).observe for status in (202, 207, 422, 503)}
+log = structlog.get_logger("sluice.gateway.submit")
+
+Verdicts = dict[int, tuple[Violation, ...]]  # index → what is wrong; an event that is not in it is good
+Answer = tuple[int, bytes, list[tuple[bytes, bytes]]]
+
+
+class Submit:
+    """The ASGI endpoint. It reads the scope itself: this is the path on which every microsecond counts."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        started = time.perf_counter()
+        headers = headers_of(scope)
+        name = request_id(headers.get("x-request-id"), self._gateway.mint)
+        hold = Hold(self._gateway.budget, self._gateway.settings.retry_after)
+        self._gateway.requests += 1
+        try:
+            status, body, extra = await self._answer(scope, headers, receive, hold)
+        except Problem as problem:
+            status, body, extra = _problem(problem, name)
+            level = log.warning if status >= 500 and problem.slug != "overloaded" else log.info
+            level("request refused", status=status, problem=problem.slug, path=scope["path"], request_id=name)
+        except ClientGone:
+            return
+        except Exception:
+            log.exception("request failed", path=scope["path"], request_id=name)
+            status, body, extra = _problem(Problem(500, "internal", "The reason is in the gateway's log"), name)
+        finally:
+            hold.release()
+            self._gateway.requests -= 1
+        await send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [*extra, (b"content-length", b"%d" % len(body)), (b"x-request-id", name.encode())],
+            }
+        )
+        await send({"type": "http.response.body", "body": body})
+        (_LATENCY.get(status) or REQUESTS.labels(str(status)).observe)(time.perf_counter() - started)
+
+    async def _answer(self, scope: Scope, headers: Mapping[str, str], receive: Receive, hold: Hold) -> Answer:
+        gateway = self._gateway
+        if scope["method"] != "POST":
+            raise Problem(405, "method", "Events are sent by POST", headers={"allow": "POST"})
+        served = gateway.stream(scope["path_params"]["stream"])
+        gateway.require_broker()
+        kind = bodies.media_type(headers.get("content-type"))
+        key = _idempotency_key(headers)
+        body = await read_body(headers, receive, hold, gateway.settings)
+        received = datetime.now(UTC)
+        counters = gateway.counters(served.stream.name)
+        counters.bytes(len(body))
+        events = await _events(body, kind, headers, served, gateway)
+        count = len(events.payloads)
+        ids = _ids(events, key, gateway)
+        refused = _judge(events, served, body, gateway)
+        if refused:
+            counters.refused(len(refused))
+        good = [i for i in range(count) if i not in refused] if refused else range(count)
+        try:
+            placed = await _write(events, ids, good, served, received, gateway) if good else ([], [])
+        except BaseException:
+            counters.failed(len(good))
+            raise
+        counters.accepted(len(good))
+        status = 202 if not refused else 207 if good else 422
+        return status, _receipt(served.stream.name, ids, refused, good, placed), [_JSON]
+
+
+async def _events(body: bytes, kind: str, headers: Mapping[str, str], served: Served, gateway: Gateway) -> Events:
+    most = gateway.settings.max_events
+    if cloudevents.is_binary(headers) and bodies.is_json(kind):
+        return cloudevents.binary(body, headers)
+    if bodies.is_json(kind):
+        return bodies.json_events(body, most)
+    if kind in bodies.LINES:
+        return bodies.line_events(body, most)
+    if kind == bodies.CLOUDEVENT:
+        return cloudevents.structured(body)
+    if kind == bodies.CLOUDEVENT_BATCH:
+        return cloudevents.batched(body, most)
+    if kind in bodies.CLOUDEVENT_LINES:
+        return cloudevents.in_lines(body, most)
+    if kind == bodies.URLENCODED:
+        return forms.event(forms.urlencoded(body), served.stream)
+    fields = await forms.multipart(body, headers["content-type"], gateway.settings.max_event_bytes)
+    return forms.event(fields, served.stream)
+
+
+def _idempotency_key(headers: Mapping[str, str]) -> str | None:
+    header = headers.get("idempotency-key")
+    if header is None:
+        return None
+    key = idempotency_key(header)
+    if key is None:
+        raise Problem(400, "idempotency-key", "Idempotency-Key is not 1 to 200 visible ASCII characters without quotes")
+    return key
+
+
+def _ids(events: Events, key: str | None, gateway: Gateway) -> list[str]:
+    """The sender's ids, else ids made from its key and the position, else new ones."""
+    count = len(events.payloads)
+    if events.ids is not None:
+        spare = iter(gateway.mint(count) if None in events.ids else ())
+        return [given if given is not None else next(spare) for given in events.ids]
+    if key is None:
+        return gateway.mint(count)
+    return [f"{key}-{position}" for position in range(count)] if events.batch else [key]
+
+
+def _judge(events: Events, served: Served, body: bytes, gateway: Gateway) -> Verdicts:
+    """Pure but for the settings: what is wrong with which events."""
+    settings = gateway.settings
+    refused: Verdicts = {index: (Violation(*why),) for index, why in events.broken.items()}
+    values, payloads = events.values, events.payloads
+    if refused or not served.checker.all_valid(values):
+        for index, value in enumerate(values):
+            if value is not BROKEN and (found := served.checker.violations(value)):
+                refused[index] = found
+    # Brackets beyond one an event bound the depth of every event at once; scalars, which have none, are in `refused`.
+    if refused or body.count(b"{") + body.count(b"[") > settings.max_depth + len(values):
+        for index in too_deep(payloads, values, settings.max_depth):
+            refused[index] = (Violation("", f"is nested more than {settings.max_depth} levels"),)
+    if len(body) > settings.max_event_bytes:
+        for index, payload in enumerate(payloads):
+            if len(payload) > settings.max_event_bytes:
+                detail = f"has {len(payload)} bytes; an event may have {settings.max_event_bytes}"
+                refused[index] = (Violation("", detail),)
+    if refused and events.prefix:
+        for index in refused.keys() - events.broken.keys():
+            refused[index] = tuple(Violation(events.prefix + v.pointer, v.message) for v in refused[index])
+    return refused
+
+
+async def _write(
+    events: Events, ids: Sequence[str], good: Sequence[int], served: Served, received: datetime, gateway: Gateway
+) -> tuple[Sequence[int], Sequence[int | None]]:
+    """Partition and offset of each good event, after their acknowledgement. Raises Problem 503."""
+    count = await gateway.partitions(served.topic)
+    encoded = [ids[i].encode() for i in good]
+    key_of = served.key_of
+    keys = encoded if key_of is None else [key_of(events.values[i]) for i in good]
+    payloads = events.payloads if isinstance(good, range) else [events.payloads[i] for i in good]
+    common = _headers(served, received)
+    own = None if events.attributes is None else [_with(common, events.attributes[i] or {}) for i in good]
+    chosen = partitions(keys, count)
+    records = Records(keys, payloads, encoded, common, own, int(received.timestamp() * 1000))
+    try:
+        return chosen, await gateway.producer.write(served.topic, chosen, records)
+    except NotAcknowledged as failure:
+        detail = f"Kafka did not acknowledge the events ({failure}). Send them again with the same ids: none is counted twice"
+        raise unavailable("not-acknowledged", detail, gateway.settings.retry_after) from None
+
+
+def _headers(served: Served, received: datetime) -> list[Header]:
+    """CloudEvents' Kafka binding, binary mode, without the id."""
+    return [
+        (H_CONTENT_TYPE, b"application/json"),
+        (H_SPEC_VERSION, b"1.0"),
+        (H_SOURCE, served.source),
+        (H_TYPE, served.type),
+        (H_TIME, received.strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode()),
+        (H_CONTRACT_VERSION, served.version),
+        (H_PRODUCER, ANONYMOUS),
+    ]
+
+
+def _with(common: list[Header], attributes: Mapping[str, str]) -> list[Header]:
+    """The headers of an event that brought its own attributes: its `type` and `source` replace ours, its `time` stands beside."""
+    given = {H_EVENT_TIME if name == "time" else f"ce_{name}": text.encode() for name, text in attributes.items()}
+    return [(name, given.pop(name, value)) for name, value in common] + list(given.items())
+
+
+def _receipt(
+    stream: str,
+    ids: Sequence[str],
+    refused: Verdicts,
+    good: Sequence[int],
+    placed: tuple[Sequence[int], Sequence[int | None]],
+) -> bytes:
+    """The answer's body: a verdict for each event, in the order sent."""
+    verdicts: list[Any] = [
+        {"id": ids[index], "status": "accepted", "partition": partition, "offset": offset}
+        for index, partition, offset in zip(good, *placed, strict=True)
+    ]
+    if refused:
+        accepted = iter(verdicts)
+        verdicts = [_refusal(ids[i], refused[i]) if i in refused else next(accepted) for i in range(len(ids))]
+    return orjson.dumps({"stream": stream, "accepted": len(good), "refused": len(refused), "events": verdicts})
+
+
+def _refusal(event_id: str, violations: tuple[Violation, ...]) -> dict[str, Any]:
+    return {"id": event_id, "status": "refused", "errors": violations}
+
+
+def _problem(problem: Problem, request_name: str) -> Answer:
+    headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in problem.headers.items()]
+    return problem.status, problem.document(request_name), [(b"content-type", problems.CONTENT_TYPE), *headers]
+
+
+def in_flight(gateway: Gateway) -> None:
+    """Set the gauges of what is in flight, when they are asked for."""
+    IN_FLIGHT_BYTES.set(gateway.budget.held)
+    IN_FLIGHT_REQUESTS.set(gateway.requests)
