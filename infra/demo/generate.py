@@ -125,8 +125,9 @@ def write_ndjson(records: Iterable[Record], path: Path) -> int:
     """Write one JSON object a line; the number of lines."""
     count = 0
     with path.open("wb") as out:
-        for count, record in enumerate(records, 1):
+        for record in records:
             out.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+            count += 1
     return count
 
 

@@ -63,7 +63,8 @@ COUNTRIES = (
         ("Chloé", "Inès", "Maëlle"), ("Loïc", "Rémi", "Noël"), ("Lefèvre", "Dupont", "N'Diaye", "Garçon"),
         ("rue de la République", "avenue des Tilleuls", "place du Marché"), "{n} {s}", "+33 1 99 00 ## ##",
         (
-            City("Bourg-en-Bresse", "Auvergne-Rhône-Alpes", ("01000",)), City("Nice", "Provence-Alpes-Côte d'Azur", ("06000", "06300")),
+            City("Bourg-en-Bresse", "Auvergne-Rhône-Alpes", ("01000",)),
+            City("Nice", "Provence-Alpes-Côte d'Azur", ("06000", "06300")),
             City("Lille", "Hauts-de-France", ("59000", "59800")),
         ),
     ),
