@@ -1,0 +1,97 @@
+"""Open the lake: the bucket, the two tables of Iceberg's JDBC catalog, and pyiceberg's view of it."""
+
+from urllib.parse import urlsplit
+
+import psycopg
+from pyarrow.fs import FileType, S3FileSystem
+from pyiceberg.catalog.sql import SqlCatalog
+
+from catalog.errors import SluiceError
+from catalog.names import BRONZE, GOLD, OPS, QUARANTINE, SILVER
+from catalog.settings import LakeSettings
+
+# Version V1 of the JDBC catalog's schema, as Iceberg's Java code creates it; with it Trino can keep views.
+CATALOG_TABLES = """
+create table if not exists iceberg_tables (
+    catalog_name varchar(255) not null,
+    table_namespace varchar(255) not null,
+    table_name varchar(255) not null,
+    metadata_location varchar(1000),
+    previous_metadata_location varchar(1000),
+    iceberg_type varchar(5),
+    primary key (catalog_name, table_namespace, table_name)
+);
+create table if not exists iceberg_namespace_properties (
+    catalog_name varchar(255) not null,
+    namespace varchar(255) not null,
+    property_key varchar(255) not null,
+    property_value varchar(1000),
+    primary key (catalog_name, namespace, property_key)
+);
+"""
+
+
+def prepare(settings: LakeSettings) -> None:
+    """Make bucket, catalog tables and namespaces; nothing that exists is touched. Trino needs them before it starts."""
+    try:
+        with psycopg.connect(settings.catalog_uri, connect_timeout=10) as connection:
+            connection.execute(CATALOG_TABLES)  # type: ignore[arg-type]
+    except psycopg.OperationalError as failure:
+        raise SluiceError(f"The catalog database does not answer ({_host(settings.catalog_uri)}): {failure}") from None
+    files = file_system(settings)
+    try:
+        if files.get_file_info(settings.bucket).type == FileType.NotFound:
+            files.create_dir(settings.bucket)
+    except OSError as failure:
+        raise SluiceError(
+            f"The object store {settings.s3_endpoint} refuses bucket {settings.bucket}: {failure}"
+        ) from None
+    catalog = open_catalog(settings)
+    for namespace in (BRONZE, SILVER, QUARANTINE, GOLD, OPS):
+        catalog.create_namespace_if_not_exists(namespace)
+
+
+def file_system(settings: LakeSettings) -> S3FileSystem:
+    """The object store as pyarrow sees it."""
+    endpoint = urlsplit(settings.s3_endpoint)
+    return S3FileSystem(
+        access_key=settings.s3_access_key,
+        secret_key=settings.s3_secret_key,
+        region=settings.s3_region,
+        endpoint_override=endpoint.netloc,
+        scheme=endpoint.scheme,
+        allow_bucket_creation=True,
+    )
+
+
+def open_catalog(settings: LakeSettings) -> SqlCatalog:
+    """pyiceberg's catalog over the same two tables that Spark and Trino use."""
+    return SqlCatalog(
+        settings.catalog_name,
+        **{
+            "uri": sqlalchemy_uri(settings.catalog_uri),
+            "init_catalog_tables": "false",
+            "warehouse": settings.warehouse,
+            "s3.endpoint": settings.s3_endpoint,
+            "s3.region": settings.s3_region,
+            "s3.access-key-id": settings.s3_access_key,
+            "s3.secret-access-key": settings.s3_secret_key,
+        },
+    )
+
+
+def sqlalchemy_uri(uri: str) -> str:
+    """The same database under the name of the driver that is installed."""
+    return "postgresql+psycopg://" + uri.split("://", 1)[1]
+
+
+def jdbc_uri(uri: str) -> tuple[str, str, str]:
+    """(JDBC address, user, password) of a postgresql:// address, for the JVM's driver."""
+    parts = urlsplit(uri)
+    address = f"jdbc:postgresql://{parts.hostname}:{parts.port or 5432}{parts.path}"
+    return address, parts.username or "", parts.password or ""
+
+
+def _host(uri: str) -> str:
+    parts = urlsplit(uri)
+    return f"{parts.hostname}:{parts.port or 5432}"

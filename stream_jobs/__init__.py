@@ -1,0 +1,1 @@
+"""Kafka in, Iceberg out: one streaming query over all topics, exactly once into bronze, quarantine and silver."""

@@ -1,0 +1,166 @@
+"""The commit protocol: the lake is its own checkpoint.
+
+Every commit puts `sluice.offsets` into the snapshot's summary: for each Kafka partition the next offset to be taken,
+once this snapshot is current. Rows and offsets change together or not at all, so nothing outside the table has to be
+kept in step with it, and Spark's checkpoint may vanish.
+
+Data files are written by Spark tasks and held back: Iceberg's own rewrite write path stages them in the driver
+(`SparkTableCache` + `FileRewriteCoordinator`, as compaction uses it) instead of committing them. The commit is then one
+Iceberg update with a `SnapshotAncestryValidator`, which Iceberg calls with the table's history as it is at the moment of
+the commit, and again on each retry. It compares the offsets of the newest snapshot that carries any with those that this
+writer started from. So a commit that was not based on the state which its writer read fails, even if the writer was
+paused in between: it is a compare-and-swap on the offsets, not a lease. Maintenance commits in between (compaction,
+expiry) carry no offsets and don't disturb it.
+
+For one stream the order is bronze, quarantine, silver. Each table skips what it already has. So after a crash anywhere:
+bronze ≥ quarantine ≥ silver in every partition, and silver's offsets say which batch is complete.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from py4j.java_gateway import JavaObject
+from py4j.protocol import Py4JJavaError
+from pyspark.java_gateway import ensure_callback_server_started
+from pyspark.sql import DataFrame, SparkSession
+
+from catalog import names
+from stream_jobs.progress import Offsets, Progress, Totals, decode_offsets, decode_totals, encode_offsets, encode_totals
+
+ICEBERG = "org.apache.iceberg"
+
+
+class FencedError(Exception):
+    """Another writer has moved the table on: this one must stop, its rows are not in the table."""
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Data files that exist in the object store and belong to no snapshot yet."""
+
+    files: tuple[JavaObject, ...] = ()
+    rows: int = 0
+
+
+class LakeTable:
+    """One Iceberg table as the stream job writes it. Not thread-safe; one thread works on a stream at a time."""
+
+    def __init__(self, spark: SparkSession, catalog: str, identifier: str) -> None:
+        self.identifier = identifier
+        self.path = f"{catalog}.{identifier}"
+        self._spark = spark
+        self._jvm: Any = spark._jvm
+        self.java: Any = self._jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(spark._jsparkSession, self.path)
+
+    def progress(self) -> Progress:
+        """The state of the newest snapshot that carries offsets."""
+        self.java.refresh()
+        ancestors = self._jvm.org.apache.iceberg.util.SnapshotUtil.currentAncestors(self.java)
+        return _newest(ancestors)
+
+    def stage(self, rows: DataFrame, *, files: int | None = None) -> Staged:
+        """Write rows (the table's columns, by name) to data files without a commit.
+
+        `files`: write with that many tasks, None for as many as the rows' partitions. Rows are sorted by the table's
+        partitioning within a task, so that one file is open at a time.
+        """
+        group = uuid4().hex
+        cache = self._jvm.org.apache.iceberg.spark.SparkTableCache.get()
+        coordinator = self._jvm.org.apache.iceberg.spark.FileRewriteCoordinator.get()
+        cache.add(group, self.java)
+        try:
+            chosen = rows if files is None else rows.coalesce(files)
+            chosen.write.format("iceberg").option("distribution-mode", "none").mode("append").save(group)
+            found = tuple(coordinator.fetchNewFiles(self.java, group))
+        finally:
+            coordinator.clearRewrite(self.java, group)
+            cache.remove(group)
+        return Staged(found, sum(int(file.recordCount()) for file in found))
+
+    def commit(
+        self,
+        staged: Staged,
+        base: Progress,
+        offsets: Offsets,
+        totals: Totals,
+        deletes: Iterable[JavaObject] = (),
+        read_at: int | None = None,
+    ) -> Progress:
+        """Add staged files (and position deletes) and move the offsets, if the table is still where `base` says.
+
+        `read_at` is the snapshot in which the deletes' positions were found. Raises FencedError if another writer was
+        there, or if a file that a delete points into is gone.
+        """
+        removed = list(deletes)
+        update: Any = self.java.newRowDelta() if removed else self.java.newAppend()
+        for file in staged.files:
+            update = update.addRows(file) if removed else update.appendFile(file)
+        for file in removed:
+            update = update.addDeletes(file)
+        if removed:
+            # A compaction that rewrote a file since we looked up positions in it would leave the deletes dangling.
+            update = update.validateFromSnapshot(read_at).validateDeletedFiles()
+            update = update.validateDataFilesExist(_referenced(self._jvm, removed))
+        update.set(names.P_OFFSETS, encode_offsets(offsets))
+        update.set(names.P_TOTALS, encode_totals(totals))
+        ensure_callback_server_started(self._spark.sparkContext._gateway)
+        update.validateWith(_Unmoved(base))
+        try:
+            update.commit()
+        except Py4JJavaError as failure:
+            raise self._refused(failure) from None
+        return Progress(dict(offsets), totals, int(self.java.currentSnapshot().snapshotId()))
+
+    def current_snapshot_id(self) -> int | None:
+        """The snapshot that a reader would see now, whoever made it."""
+        snapshot = self.java.currentSnapshot()
+        return None if snapshot is None else int(snapshot.snapshotId())
+
+    def _refused(self, failure: Py4JJavaError) -> Exception:
+        java = failure.java_exception
+        if java is not None and java.getClass().getName() == f"{ICEBERG}.exceptions.ValidationException":
+            return FencedError(f"{self.identifier}: {java.getMessage()}")
+        return failure
+
+
+class _Unmoved:
+    """`SnapshotAncestryValidator`, called back by Iceberg inside the commit."""
+
+    def __init__(self, base: Progress) -> None:
+        self._expected = encode_offsets(base.offsets)
+        self._found = self._expected
+
+    def validate(self, snapshots: Any) -> bool:
+        self._found = encode_offsets(_newest(snapshots).offsets)
+        return self._found == self._expected
+
+    def errorMessage(self) -> str:  # noqa: N802 (Java's name)
+        return f"another writer has committed offsets {self._found} where this one started from {self._expected}"
+
+    class Java:
+        """What py4j needs to present this object to Java."""
+
+        implements = (f"{ICEBERG}.SnapshotAncestryValidator",)
+
+
+def _newest(snapshots: Any) -> Progress:
+    walk = snapshots.iterator()
+    while walk.hasNext():
+        snapshot = walk.next()
+        summary = snapshot.summary()
+        offsets = summary.get(names.P_OFFSETS)
+        if offsets is not None:
+            totals = decode_totals(summary.get(names.P_TOTALS))
+            return Progress(decode_offsets(offsets), totals, int(snapshot.snapshotId()))
+    return Progress()
+
+
+def _referenced(jvm: Any, deletes: Iterable[JavaObject]) -> Any:
+    paths = jvm.java.util.ArrayList()
+    for delete in deletes:
+        reference = delete.referencedDataFile()
+        if reference is not None:
+            paths.add(reference)
+    return paths

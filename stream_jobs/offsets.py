@@ -1,0 +1,58 @@
+"""Where Kafka is, beside where the tables are."""
+
+from collections.abc import Iterable, Mapping
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from catalog.settings import LakeSettings
+
+
+class GoneError(Exception):
+    """Kafka no longer has records that bronze lacks. The message names the stream, the partition and the offsets."""
+
+
+async def topic_bounds(settings: LakeSettings, topics: Iterable[str]) -> dict[str, dict[int, tuple[int, int]]]:
+    """topic → partition → (first offset that is still there, next offset to be written). Missing topics are left out."""
+    partitions = await _partitions(settings, set(topics))
+    if not partitions:
+        return {}
+    consumer = AIOKafkaConsumer(*partitions, bootstrap_servers=settings.kafka_bootstrap, request_timeout_ms=15_000)
+    await consumer.start()
+    try:
+        places = [TopicPartition(topic, partition) for topic, count in partitions.items() for partition in range(count)]
+        begin, end = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+    finally:
+        await consumer.stop()
+    bounds: dict[str, dict[int, tuple[int, int]]] = {}
+    for place in places:
+        bounds.setdefault(place.topic, {})[place.partition] = (begin[place], end[place])
+    return bounds
+
+
+async def _partitions(settings: LakeSettings, topics: set[str]) -> dict[str, int]:
+    """Topic → number of partitions, of those that exist."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, request_timeout_ms=15_000)
+    await admin.start()
+    try:
+        existing = sorted(topics & set(await admin.list_topics()))
+        described = await admin.describe_topics(existing) if existing else []
+    finally:
+        await admin.close()
+    return {topic["topic"]: len(topic["partitions"]) for topic in described}
+
+
+def starting_offsets(topic: str, bounds: Mapping[int, tuple[int, int]], bronze: Mapping[int, int]) -> dict[int, int]:
+    """For each partition the offset to read from. Raises GoneError where Kafka's retention has overtaken bronze."""
+    start: dict[int, int] = {}
+    for partition, (begin, end) in bounds.items():
+        wanted = bronze.get(partition, 0)
+        if begin > wanted:
+            raise GoneError(f"{topic}: Kafka no longer has offsets {wanted} to {begin - 1} of partition {partition}")
+        if wanted > end:
+            raise GoneError(
+                f"{topic}: bronze has offsets up to {wanted - 1} of partition {partition}, but the topic ends at {end - 1}; "
+                "it was deleted and made anew"
+            )
+        start[partition] = wanted
+    return start

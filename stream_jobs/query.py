@@ -1,0 +1,111 @@
+"""The streaming query: Kafka → micro-batches → the writers of all streams, side by side."""
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import pyarrow.compute as pc
+import structlog
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.streaming import StreamingQuery
+from pyspark.storagelevel import StorageLevel
+
+from catalog import names
+from catalog.settings import LakeSettings
+from stream_jobs import metrics
+from stream_jobs.records import from_kafka
+from stream_jobs.settings import StreamSettings, scratch
+from stream_jobs.slices import places, slice_of
+from stream_jobs.writer import Outcome, StreamWriter
+
+log = structlog.get_logger()
+
+
+class Batches:
+    """`foreachBatch`'s function. Holds `between` while a batch is worked on, so that nobody stops the query inside one."""
+
+    def __init__(self, writers: Mapping[str, StreamWriter], pool: Executor) -> None:
+        self._writers = {names.topic(name): writer for name, writer in writers.items()}
+        self._pool = pool
+        self.between = threading.Lock()
+        self.failure: BaseException | None = None
+
+    def __call__(self, records: DataFrame, batch: int) -> None:
+        """Commit one micro-batch to all its streams. The first failure of a stream ends the batch and the query."""
+        with self.between:
+            try:
+                self._work(records, batch)
+            except BaseException as failure:
+                # Spark reports only the text of what a batch function raised; the reason must keep its type.
+                self.failure = failure
+                raise
+
+    def _work(self, records: DataFrame, batch: int) -> None:
+        started = time.monotonic()
+        rows = from_kafka(records).persist(StorageLevel.MEMORY_AND_DISK)
+        try:
+            found = places(rows)
+            read = time.monotonic()
+            topics = found.column("topic").unique().to_pylist()
+            slices = {
+                topic: slice_of(rows.where(F.col("topic") == topic), found.filter(pc.field("topic") == topic))
+                for topic in topics
+            }
+            running = [self._pool.submit(self._writers[topic].take, part) for topic, part in slices.items()]
+            outcomes = [outcome for future in running if (outcome := future.result()) is not None]
+        finally:
+            rows.unpersist()
+        metrics.PHASE.labels("read").observe(read - started)
+        metrics.PHASE.labels("write").observe(time.monotonic() - read)
+        report(outcomes, batch, time.monotonic() - started)
+
+
+def report(outcomes: list[Outcome], batch: int, seconds: float) -> None:
+    """One log line and the metrics of a batch."""
+    for outcome in outcomes:
+        counts = vars(outcome.totals)
+        for name, rows in counts.items():
+            if name != "rows" and rows > 0:
+                metrics.ROWS.labels(outcome.stream, name).inc(rows)
+        for partition, offset in outcome.offsets.items():
+            metrics.OFFSET.labels(outcome.stream, str(partition)).set(offset)
+        metrics.COMMITTED.labels(outcome.stream).set(datetime.now(UTC).timestamp())
+    metrics.BATCHES.labels("done").inc()
+    if outcomes:
+        rows = {outcome.stream: vars(outcome.totals) for outcome in outcomes}
+        log.info("batch", batch=batch, seconds=round(seconds, 3), streams=rows)
+
+
+def start(
+    spark: SparkSession,
+    lake: LakeSettings,
+    settings: StreamSettings,
+    batches: Batches,
+    starting: Mapping[str, Mapping[int, int]],
+) -> StreamingQuery:
+    """Start reading each topic at the given offsets. The checkpoint is new each time: the tables know where to begin."""
+    for old in scratch().glob("checkpoint-*"):
+        shutil.rmtree(old, ignore_errors=True)
+    checkpoint = Path(scratch() / f"checkpoint-{uuid4().hex[:8]}")
+    source = (
+        spark.readStream.format("kafka")
+        .option("kafka.bootstrap.servers", lake.kafka_bootstrap)
+        .option("subscribe", ",".join(sorted(starting)))
+        .option("startingOffsets", json.dumps({t: {str(p): o for p, o in at.items()} for t, at in starting.items()}))
+        .option("includeHeaders", "true")
+        .option("maxOffsetsPerTrigger", settings.max_batch_rows)
+        .option("failOnDataLoss", "true")
+        .option("kafkaConsumer.pollTimeoutMs", "60000")
+        .option("kafka.max.partition.fetch.bytes", str(8 * 1024 * 1024))
+        .load()
+    )
+    writer = source.writeStream.foreachBatch(batches).queryName("sluice")
+    writer = writer.option("checkpointLocation", checkpoint.as_uri())
+    return writer.trigger(processingTime=f"{int(settings.interval * 1000)} milliseconds").start()

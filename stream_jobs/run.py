@@ -1,0 +1,178 @@
+"""The life of the process: hold the lease, catch up, run the query, start again when contracts or servers change."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+
+import structlog
+from pyspark.sql import SparkSession
+
+from catalog import names
+from catalog.contract import SUFFIX, Stream
+from catalog.errors import SluiceError
+from catalog.lake import file_system
+from catalog.odcs import load_contracts
+from catalog.settings import LakeSettings
+from stream_jobs.commit import FencedError
+from stream_jobs.lease import Lease
+from stream_jobs.metrics import SET_ASIDE, Health, serve
+from stream_jobs.offsets import starting_offsets, topic_bounds
+from stream_jobs.query import Batches, report, start
+from stream_jobs.session import make_session
+from stream_jobs.settings import StreamSettings
+from stream_jobs.writer import StreamWriter
+
+log = structlog.get_logger()
+
+FENCED = 3
+# Streams × (bronze and silver side by side), plus their coordinators; the work itself is bounded by Spark's cores.
+THREADS = 32
+
+
+class Job:
+    """One stream job. `run` returns the exit code."""
+
+    def __init__(self, lake: LakeSettings, settings: StreamSettings) -> None:
+        self.lake = lake
+        self.settings = settings
+        self.health = Health()
+        self.stopping = threading.Event()
+        self.pool = ThreadPoolExecutor(THREADS, "stream")
+        self.stages = ThreadPoolExecutor(THREADS, "stage")
+
+    def run(self) -> int:
+        """Until SIGTERM or SIGINT."""
+        serve(self.settings.host, self.settings.port, self.health)
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signal_number, lambda *_: self.stopping.set())
+        spark = make_session(self.lake, self.settings)
+        lease = self._wait_for_lease()
+        attempt = 0
+        try:
+            while not self.stopping.is_set():
+                try:
+                    self._session(spark)
+                    attempt = 0
+                except FencedError as fenced:
+                    self.health.become("fenced", str(fenced))
+                    log.error("fenced", reason=str(fenced))
+                    return FENCED
+                except Exception as failure:
+                    attempt += 1
+                    self._wait(attempt, failure)
+        finally:
+            if lease is not None:
+                lease.close()
+            spark.stop()
+        return 0
+
+    def _wait_for_lease(self) -> Lease | None:
+        if not self.settings.lease:
+            return None
+        attempt = 0
+        while not self.stopping.is_set():
+            try:
+                lease = Lease(self.lake)
+                while not self.stopping.is_set():
+                    if lease.acquire():
+                        return lease
+                    self.health.become("standby", "another stream job holds the lease")
+                    self.stopping.wait(1)
+            except Exception as failure:
+                attempt += 1
+                self._wait(attempt, failure)
+        return None
+
+    def _wait(self, attempt: int, failure: BaseException) -> None:
+        pause = min(self.settings.backoff_max, 0.5 * 2 ** min(attempt, 10))
+        reason = _first_line(failure)
+        self.health.become("waiting", reason)
+        log.error("waiting", seconds=pause, attempt=attempt, reason=reason, kind=type(failure).__name__)
+        self.stopping.wait(pause)
+
+    def _session(self, spark: SparkSession) -> None:
+        """Read contracts and tables, catch up, run the query. Returns when contracts change or the job is to stop."""
+        fingerprint = contracts_fingerprint(self.lake.contracts)
+        streams = load_contracts(self.lake.contracts)
+        bounds = asyncio.run(topic_bounds(self.lake, map(names.topic, streams)))
+        writers = self._writers(spark, streams, bounds)
+        starting = {
+            names.topic(name): starting_offsets(name, bounds[names.topic(name)], writer.offsets)
+            for name, writer in writers.items()
+        }
+        if not writers:
+            self.health.become("running", "no stream is applied yet", ())
+            self._watch(fingerprint)
+            return
+        batches = Batches(writers, self.pool)
+        query = start(spark, self.lake, self.settings, batches, starting)
+        self.health.become("running", streams=writers)
+        log.info("running", streams=sorted(writers))
+        try:
+            while query.isActive and not self._changed(fingerprint):
+                query.awaitTermination(self.settings.poll_contracts)
+                if self.stopping.is_set():
+                    break
+        finally:
+            with batches.between:
+                query.stop()
+            if batches.failure is not None:
+                raise batches.failure
+
+    def _writers(
+        self, spark: SparkSession, streams: Mapping[str, Stream], bounds: Mapping[str, object]
+    ) -> dict[str, StreamWriter]:
+        """A writer for each stream whose topic and tables exist, caught up from bronze; the rest is set aside."""
+        applied = {name: stream for name, stream in streams.items() if names.topic(name) in bounds}
+
+        def ready(stream: Stream) -> StreamWriter:
+            writer = StreamWriter(spark, self.lake.catalog_name, stream, file_system(self.lake), self.stages)
+            for outcome in writer.catch_up(self.settings.max_batch_rows):
+                report([outcome], -1, 0.0)
+            return writer
+
+        futures = {name: self.pool.submit(ready, stream) for name, stream in applied.items()}
+        for name in streams:
+            SET_ASIDE.labels(name).set(0 if name in futures else 1)
+        return {name: future.result() for name, future in futures.items()}
+
+    def _watch(self, fingerprint: str) -> None:
+        while not self.stopping.is_set() and not self._changed(fingerprint):
+            self.stopping.wait(self.settings.poll_contracts)
+
+    def _changed(self, fingerprint: str) -> bool:
+        if contracts_fingerprint(self.lake.contracts) == fingerprint:
+            return False
+        try:
+            streams = load_contracts(self.lake.contracts)
+        except SluiceError as broken:
+            log.error("contract", reason=str(broken))  # the contracts that run stay in force
+            return False
+        return bool(streams)
+
+
+def contracts_fingerprint(folder: Path) -> str:
+    """Changes whenever a contract file does."""
+    digest = sha256()
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        try:
+            digest.update(path.name.encode() + path.read_bytes())
+        except OSError:
+            continue  # removed between the listing and the reading: the next look sees it
+    return digest.hexdigest()
+
+
+def run(lake: LakeSettings, settings: StreamSettings) -> int:
+    """Run a job in this process."""
+    return Job(lake, settings).run()
+
+
+def _first_line(failure: BaseException) -> str:
+    """The reason in a line: Java's own words where the failure came from there."""
+    java = getattr(failure, "java_exception", None)
+    text = str(java.toString() if java is not None else failure).strip().splitlines()
+    return (text[0] if text else type(failure).__name__)[:500]

@@ -1,0 +1,90 @@
+"""The Spark session: Iceberg's JDBC catalog `lake`, S3 and Kafka, with bounded memory."""
+
+import os
+import sys
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from catalog.errors import SluiceError
+from catalog.lake import jdbc_uri
+from catalog.settings import LakeSettings
+from stream_jobs.settings import StreamSettings, scratch
+
+
+def make_session(lake: LakeSettings, stream: StreamSettings, name: str = "sluice-stream") -> SparkSession:
+    """Start the JVM. Raises SluiceError where the extra jars or Java are missing."""
+    jars = _jars()
+    java = os.environ.get("SLUICE_JAVA")
+    if java:
+        # PySpark looks for $JAVA_HOME/bin/java and for nothing else.
+        os.environ["JAVA_HOME"] = str(Path(java).resolve().parent.parent)
+    # Workers must run this environment's Python, not the system's.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    builder = SparkSession.builder.appName(name).master(f"local[{stream.cores}]")
+    for key, value in _configuration(lake, stream, jars).items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    # A catalog is configured from the session that is active in the thread which first asks for it. Ask here: worker
+    # threads have no active session and would find no catalog.
+    session.catalog.setCurrentCatalog(lake.catalog_name)
+    return session
+
+
+def _jars() -> list[str]:
+    folder = Path(os.environ.get("SLUICE_SPARK_JARS", ""))
+    jars = sorted(str(path.absolute()) for path in folder.glob("*.jar")) if folder.name else []
+    if not any("iceberg-spark-runtime" in jar for jar in jars):
+        raise SluiceError(
+            f"SLUICE_SPARK_JARS={str(folder)!r} has no Iceberg runtime; `./sluice up` fetches the jars and sets it"
+        )
+    return jars
+
+
+def _configuration(lake: LakeSettings, stream: StreamSettings, jars: list[str]) -> dict[str, str]:
+    catalog = f"spark.sql.catalog.{lake.catalog_name}"
+    address, user, password = jdbc_uri(lake.catalog_uri)
+    local = scratch()
+    (local / "spark").mkdir(parents=True, exist_ok=True)
+    return {
+        "spark.driver.memory": stream.memory,
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        # The driver class path, not spark.jars: nothing is copied at start, and the JDBC driver is found.
+        "spark.driver.extraClassPath": ":".join(jars),
+        "spark.driver.extraJavaOptions": "-XX:+UseG1GC -XX:MaxGCPauseMillis=200 -Dderby.system.home=" + str(local),
+        "spark.local.dir": str(local / "spark"),
+        "spark.sql.warehouse.dir": str(local / "warehouse"),
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.scheduler.mode": "FAIR",
+        "spark.sql.shuffle.partitions": str(stream.cores),
+        "spark.default.parallelism": str(stream.cores),
+        "spark.sql.adaptive.enabled": "false",  # batches are small; replanning costs more than it saves
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.ansi.enabled": "true",
+        "spark.sql.json.enableExactStringParsing": "true",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.streaming.metricsEnabled": "false",
+        "spark.sql.streaming.minBatchesToRetain": "2",
+        "spark.sql.streaming.stopTimeout": "30s",
+        "spark.sql.inMemoryColumnarStorage.compressed": "false",
+        "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
+        catalog: "org.apache.iceberg.spark.SparkCatalog",
+        f"{catalog}.type": "jdbc",
+        f"{catalog}.uri": address,
+        f"{catalog}.jdbc.user": user,
+        f"{catalog}.jdbc.password": password,
+        f"{catalog}.jdbc.schema-version": "V1",
+        f"{catalog}.warehouse": lake.warehouse,
+        f"{catalog}.io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
+        f"{catalog}.s3.endpoint": lake.s3_endpoint,
+        f"{catalog}.s3.path-style-access": "true",
+        f"{catalog}.s3.access-key-id": lake.s3_access_key,
+        f"{catalog}.s3.secret-access-key": lake.s3_secret_key,
+        f"{catalog}.client.region": lake.s3_region,
+        # A cached table would show the guard an older state than the one it must judge.
+        f"{catalog}.cache-enabled": "false",
+    }

@@ -1,0 +1,37 @@
+"""Settings of the stream job (`SLUICE_STREAM_*`), read once at start."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from catalog.settings import read_settings
+
+
+class StreamSettings(BaseSettings):
+    """How the stream job runs. Sizes are rows, times are seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="SLUICE_STREAM_", frozen=True, extra="ignore")
+
+    host: str = "127.0.0.1"
+    port: int = Field(8090, ge=0, le=65535, description="/metrics and /healthz")
+    interval: float = Field(1.0, ge=0, le=3600, description="shortest time between two batches while traffic is slow")
+    max_batch_rows: int = Field(150_000, ge=100, description="most Kafka records in one batch, over all streams")
+    poll_contracts: float = Field(2.0, gt=0, description="how often the contracts' folder is looked at")
+    memory: str = Field("900m", pattern=r"^\d+[mg]$", description="the JVM's heap")
+    cores: int = Field(2, ge=1, description="Spark's local task slots")
+    backoff_max: float = Field(30.0, gt=0, description="longest wait before another try when a server is away")
+    lease: bool = Field(True, description="wait while another stream job holds this lake's lease")
+
+
+@cache
+def stream_settings() -> StreamSettings:
+    """Read the environment once. Raises SluiceError."""
+    return read_settings(StreamSettings)
+
+
+def scratch() -> Path:
+    """Where Spark keeps what may vanish at any time: checkpoints and shuffle files."""
+    return Path(os.environ.get("SLUICE_STATE", ".sluice")).absolute() / "stream"
