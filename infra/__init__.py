@@ -1,0 +1,1 @@
+"""What starts, watches and packages Sluice's parts. Imported by none of them."""

@@ -1,0 +1,101 @@
+"""The command `sluice`. Each command is a module of `infra.commands`, imported only when it is called, so that all start quickly."""
+
+import importlib
+import importlib.util
+import sys
+from typing import Any
+
+import click
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command_from_info
+from typer.models import CommandInfo
+
+from catalog.errors import SluiceError
+
+# Name and summary of every command, in the order of the help page.
+COMMANDS = {
+    "up": "Start the stack: fetch what is missing, start every part, wait until all are ready.",
+    "down": "End every part that was started, and no other process.",
+    "status": "Show each part with its state, URL, pid and memory.",
+    "logs": "Show a part's log.",
+    "restart": "Restart one part.",
+    "doctor": "Tell what this machine has and lacks.",
+    "apply": "Create or evolve topics, tables and gold models from the contracts.",
+    "send": "Send a file of records through the gateway.",
+    "sql": "Run one SQL query on Trino.",
+    "verify": "Prove that nothing acknowledged was lost and nothing counted twice.",
+    "replay": "Judge quarantined rows again.",
+    "backfill": "Load history into a stream.",
+    "maintain": "Compact tables, expire snapshots, remove orphans.",
+    "erase": "Erase the rows of a person.",
+    "bench": "Measure the stack on this machine.",
+    "test": "Run the tests.",
+}
+EPILOG = """\
+Examples:\n
+  ./sluice up --demo\n
+  ./sluice up --only postgres,minio,kafka,trino --port-base 22000\n
+  ./sluice status --json\n
+  ./sluice logs stream -f\n
+  ./sluice sql 'select count(*) from silver.orders'\n
+  ./sluice down --purge
+"""
+
+
+class LazyCommands(TyperGroup):
+    """Looks a command's module up when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name in COMMANDS if importlib.util.find_spec(f"infra.commands.{name}")]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        if ctx.resilient_parsing or "--help" in sys.argv[1:2] or len(sys.argv) == 1:
+            return click.Command(cmd_name, help=COMMANDS[cmd_name])  # the help page needs no more than the summary
+        function: Any = getattr(importlib.import_module(f"infra.commands.{cmd_name}"), cmd_name)
+        if isinstance(function, click.Command):
+            return function
+        if isinstance(function, typer.Typer):
+            return typer.main.get_command(function)
+        return get_command_from_info(
+            CommandInfo(cmd_name, callback=function, no_args_is_help=False),
+            pretty_exceptions_short=True,
+            rich_markup_mode=None,
+        )
+
+
+app = typer.Typer(
+    cls=LazyCommands,
+    name="sluice",
+    epilog=EPILOG,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def sluice() -> None:
+    """Sluice: events in over HTTP, exactly once into Apache Iceberg tables, out by SQL seconds later."""
+
+
+def main() -> None:
+    """Run the command line. What a user caused ends in one line and exit code 1, wrong usage in 2, Ctrl-C in 130."""
+    try:
+        app(prog_name="sluice")
+    except SluiceError as failure:
+        print(f"error: {failure}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

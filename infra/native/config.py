@@ -1,0 +1,218 @@
+"""One stack's settings: ports, memory, bind address and passwords. Chosen once by `sluice up`, kept in the state folder.
+
+`environment(state)` gives every SLUICE_* variable that parts and commands read.
+"""
+
+import json
+import os
+import re
+import secrets
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from catalog.errors import SluiceError
+from infra.native.cache import cache_folder
+from infra.native.components import components
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PORT_BASE = 17000
+# A port is the base plus its place here, unless it is set by itself.
+PORT_NAMES = (
+    "ui",
+    "gateway",
+    "trino",
+    "minio",
+    "kafka",
+    "postgres",
+    "stream",
+    "kafka_controller",
+)
+MEMORY = {
+    "postgres": "512m",
+    "minio": "512m",
+    "kafka": "512m",
+    "trino": "1500m",
+    "gateway": "1g",
+    "stream": "1g",
+    "gold": "1g",
+    "ui": "2g",
+}
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Everything that is chosen for one stack. `identity` marks the processes that belong to it."""
+
+    state: Path
+    identity: str
+    bind: str
+    ports: Mapping[str, int]
+    memory: Mapping[str, str]
+    passwords: Mapping[str, str]
+
+    @property
+    def host(self) -> str:
+        """The address at which clients reach it: a wildcard is no address."""
+        if self.bind in {"0.0.0.0", "::"}:  # noqa: S104
+            return os.environ.get("SLUICE_ADVERTISED_HOST") or socket.gethostname()
+        return self.bind
+
+    def address(self, port: str) -> str:
+        return f"{self.host}:{self.ports[port]}"
+
+    def folder(self, *names: str) -> Path:
+        return self.state.joinpath(*names)
+
+
+def state_folder() -> Path:
+    """`$SLUICE_STATE`, else `.sluice` in this checkout."""
+    return Path(os.environ.get("SLUICE_STATE") or CHECKOUT / ".sluice").absolute()
+
+
+def settings_file(state: Path) -> Path:
+    return state / "stack.json"
+
+
+def load(state: Path) -> Stack | None:
+    """The stack that was chosen for a state folder, or None before the first `up`."""
+    try:
+        document = json.loads(settings_file(state).read_text())
+        return Stack(state=state, **document)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as failure:
+        raise SluiceError(
+            f"{settings_file(state)} cannot be read ({failure}): repair it, or remove the state with `sluice down --purge`"
+        ) from None
+
+
+def save(stack: Stack) -> None:
+    """Write the settings; they hold passwords, so nobody else may read them."""
+    stack.state.mkdir(parents=True, exist_ok=True)
+    document = {name: value for name, value in asdict(stack).items() if name != "state"}
+    fresh = settings_file(stack.state).with_suffix(".new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(document, file, indent=1)
+    fresh.replace(settings_file(stack.state))
+
+
+def choose(
+    state: Path, environ: Mapping[str, str], ports: Mapping[str, int] | None = None, base: int | None = None
+) -> Stack:
+    """Settings for `up`: options first, then SLUICE_* variables, then what this state folder had, then the defaults."""
+    before = load(state)
+    if base is None and environ.get("SLUICE_PORT_BASE"):
+        base = parse_port("SLUICE_PORT_BASE", environ["SLUICE_PORT_BASE"])
+    kept = dict(before.ports) if before and base is None else {}
+    chosen = {
+        name: (ports or {}).get(name)
+        or _port_variable(name, environ)
+        or kept.get(name)
+        or (base if base is not None else PORT_BASE) + place
+        for place, name in enumerate(PORT_NAMES)
+    }
+    _check_ports(chosen)
+    known = before.memory if before else {}
+    memory = {
+        part: environ.get(f"SLUICE_MEMORY_{part.upper()}") or known.get(part, default) for part, default in MEMORY.items()
+    }
+    for part, value in memory.items():
+        parse_memory(f"SLUICE_MEMORY_{part.upper()}", value)
+    return Stack(
+        state=state,
+        identity=before.identity if before else secrets.token_hex(8),
+        bind=environ.get("SLUICE_BIND") or (before.bind if before else LOOPBACK),
+        ports=chosen,
+        memory=memory,
+        passwords=before.passwords
+        if before
+        else {"postgres": secrets.token_hex(16), "lake": secrets.token_hex(16), "s3": secrets.token_hex(20)},
+    )
+
+
+def with_ports(stack: Stack, ports: Mapping[str, int]) -> Stack:
+    return replace(stack, ports={**stack.ports, **ports})
+
+
+def _port_variable(name: str, environ: Mapping[str, str]) -> int | None:
+    variable = f"SLUICE_PORT_{name.upper()}"
+    return parse_port(variable, environ[variable]) if environ.get(variable) else None
+
+
+def parse_port(name: str, value: str) -> int:
+    """A port number. Raises SluiceError that names the setting."""
+    if not value.isdecimal() or not 1 <= int(value) <= 65535:
+        raise SluiceError(f"{name}={value!r} is not a port: give a number from 1 to 65535")
+    return int(value)
+
+
+def _check_ports(ports: Mapping[str, int]) -> None:
+    for name, port in ports.items():
+        if not 1 <= port <= 65535:
+            raise SluiceError(f"port {port} for {name} is out of range: choose a lower --port-base")
+    by_port: dict[int, str] = {}
+    for name, port in ports.items():
+        if port in by_port:
+            raise SluiceError(f"{by_port[port]} and {name} are both given port {port}: set SLUICE_PORT_{name.upper()} to another")
+        by_port[port] = name
+
+
+def parse_memory(name: str, value: str) -> int:
+    """Bytes of `512m`, `2g` and the like. Raises SluiceError that names the setting."""
+    found = re.fullmatch(r"(\d+)([kmg])", value.lower())
+    if not found or int(found[1]) == 0:
+        raise SluiceError(f"{name}={value!r} is not an amount of memory: write it like 512m or 2g")
+    return int(found[1]) * {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}[found[2]]
+
+
+def environment(state: Path) -> dict[str, str]:
+    """Every SLUICE_* variable for parts and commands of the stack in this state folder.
+
+    Raises SluiceError before the first `sluice up`. Variables that describe no server (contracts, partitions) keep what the
+    caller's environment says.
+    """
+    stack = load(state)
+    if stack is None:
+        raise SluiceError(f"There is no stack in {state}: start one with `sluice up`")
+    return variables(stack)
+
+
+def variables(stack: Stack) -> dict[str, str]:
+    """The SLUICE_* variables of a stack."""
+    from infra.native.fetch import java_for_spark  # imported late: `status` needs no fetching
+
+    cache = cache_folder()
+    values = {
+        "SLUICE_STATE": str(stack.state),
+        "SLUICE_BIND": stack.bind,
+        "SLUICE_KAFKA_BOOTSTRAP": stack.address("kafka"),
+        "SLUICE_CATALOG_URI": f"postgresql://sluice:{stack.passwords['lake']}@{stack.address('postgres')}/lake",
+        "SLUICE_CATALOG_NAME": "lake",
+        "SLUICE_WAREHOUSE": "s3://lake/warehouse",
+        "SLUICE_S3_ENDPOINT": f"http://{stack.address('minio')}",
+        "SLUICE_S3_REGION": "us-east-1",
+        "SLUICE_S3_ACCESS_KEY": "sluice",
+        "SLUICE_S3_SECRET_KEY": stack.passwords["s3"],
+        "SLUICE_TRINO_URL": f"http://{stack.address('trino')}",
+        "SLUICE_GATEWAY_URL": f"http://{stack.address('gateway')}",
+        "SLUICE_GATEWAY_HOST": stack.bind,
+        "SLUICE_GATEWAY_PORT": str(stack.ports["gateway"]),
+        "SLUICE_STREAM_HOST": stack.bind,
+        "SLUICE_STREAM_PORT": str(stack.ports["stream"]),
+        "SLUICE_STREAM_URL": f"http://{stack.address('stream')}",
+        "SLUICE_UI_URL": f"http://{stack.address('ui')}",
+        "SLUICE_CONTRACTS": os.environ.get("SLUICE_CONTRACTS") or str(CHECKOUT / "catalog" / "contracts"),
+        "SLUICE_TOPIC_PARTITIONS": os.environ.get("SLUICE_TOPIC_PARTITIONS") or "2",
+        "SLUICE_SPARK_JARS": str(components()["spark-jars"].folder(cache)),
+    }
+    values |= {f"SLUICE_PORT_{name.upper()}": str(port) for name, port in stack.ports.items()}
+    values |= {f"SLUICE_MEMORY_{part.upper()}": limit for part, limit in stack.memory.items()}
+    try:
+        values["SLUICE_JAVA"] = str(java_for_spark(cache).path)
+    except SluiceError:
+        pass  # commands that start no Spark do without
+    return values

@@ -1,0 +1,35 @@
+"""What a part is: how it is started, when it is ready, how it ends."""
+
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from infra.native.probes import Probe
+
+
+def nothing() -> None:
+    """For a part that needs no preparation."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A supervised process. `once` parts are steps: they are ready when they have ended well.
+
+    `prepare` runs before every start (writes configuration, makes data folders) and may raise SluiceError. `ready` decides
+    readiness at the start, `healthy` is asked while it runs. Limits are in seconds.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    ready: Probe
+    healthy: Probe
+    environment: Mapping[str, str] = field(default_factory=dict)
+    port: int | None = None
+    url: str | None = None
+    memory: str | None = None
+    needs: tuple[str, ...] = ()
+    prepare: Callable[[], None] = nothing
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_limit: float = 20.0
+    start_limit: float = 180.0
+    once: bool = False

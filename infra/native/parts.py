@@ -1,0 +1,182 @@
+"""The parts of a stack, in the order in which data flows through them, and what each waits for."""
+
+import sys
+from collections.abc import Callable, Iterable
+
+from catalog.errors import SluiceError
+from infra.native import probes
+from infra.native.cache import cache_folder
+from infra.native.components import components
+from infra.native.config import CHECKOUT, Stack, parse_memory
+from infra.native.kafka import kafka_part
+from infra.native.part import Part
+from infra.native.postgres import postgres_part
+from infra.native.trino import trino_part
+
+# Every service, in the order in which `status` shows them.
+SERVICES = ("postgres", "minio", "kafka", "trino", "gateway", "stream", "gold", "ui")
+# `down` ends these groups one after another, so that nothing is asked for what is already gone.
+STOP_ORDER = (("ui", "gold", "tables", "catalog"), ("gateway",), ("stream",), ("trino",), ("kafka", "minio"), ("postgres",))
+NEEDS: dict[str, tuple[str, ...]] = {
+    "postgres": (),
+    "minio": (),
+    "kafka": (),
+    "catalog": ("postgres", "minio"),
+    "trino": ("catalog",),
+    "tables": ("catalog", "kafka"),
+    "gateway": ("tables",),
+    "stream": ("tables",),
+    "gold": ("tables", "trino"),
+    "ui": (),
+}
+STEPS = ("catalog", "tables")
+
+
+def selection(only: str | None) -> list[str]:
+    """The services that `--only a,b` names, or all. Raises SluiceError for a name that is none."""
+    if only is None:
+        return list(SERVICES)
+    names = [name.strip() for name in only.split(",") if name.strip()]
+    for name in names:
+        known_service(name)
+    return [name for name in SERVICES if name in names]
+
+
+def known_service(name: str) -> None:
+    if name not in SERVICES:
+        raise SluiceError(f"There is no part {name!r}; the parts are {', '.join(SERVICES)}")
+
+
+def with_steps(services: Iterable[str], running: Iterable[str] = ()) -> list[str]:
+    """Add the one-time steps that the chosen services wait for, as far as what those need is there."""
+    chosen = set(services)
+    for step in reversed(STEPS):
+        wanted = any(step in NEEDS[name] for name in chosen)
+        if wanted and all(need in chosen or need in STEPS or need in running for need in NEEDS[step]):
+            chosen.add(step)
+    return [name for name in NEEDS if name in chosen]
+
+
+def build(stack: Stack, name: str) -> Part:
+    """A part with the stack's current settings. Raises SluiceError if something that it needs was never fetched."""
+    makers: dict[str, Callable[[Stack], Part]] = {
+        "postgres": postgres_part,
+        "minio": _minio,
+        "kafka": kafka_part,
+        "trino": trino_part,
+        "gateway": _gateway,
+        "stream": _stream,
+        "gold": _gold,
+        "ui": _ui,
+    }
+    return makers[name](stack) if name in makers else _step(name)
+
+
+def _python(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-P", *arguments)
+
+
+def _bounded(limit: str, *command: str) -> tuple[str, ...]:
+    """Bound a Python program's data (heap and anonymous mappings), which `ulimit -v` would overstate."""
+    return ("/bin/sh", "-c", f'ulimit -d {parse_memory("memory", limit) >> 10}; exec "$@"', "sh", *_python(*command))
+
+
+def _minio(stack: Stack) -> Part:
+    data = stack.folder("data", "minio")
+    program = components()["minio"].folder(cache_folder()) / "minio"
+    probe = probes.http(f"http://{stack.address('minio')}/minio/health/live")
+    return Part(
+        name="minio",
+        command=(str(program), "server", str(data), "--address", f"{stack.bind}:{stack.ports['minio']}", "--quiet"),
+        environment={
+            "MINIO_ROOT_USER": "sluice",
+            "MINIO_ROOT_PASSWORD": stack.passwords["s3"],
+            "MINIO_BROWSER": "off",
+            "MINIO_UPDATE": "off",
+            "GOMEMLIMIT": f"{parse_memory('memory', stack.memory['minio']) >> 20}MiB",
+        },
+        ready=probe,
+        healthy=probe,
+        port=stack.ports["minio"],
+        url=f"http://{stack.address('minio')}",
+        memory=stack.memory["minio"],
+        prepare=lambda: data.mkdir(parents=True, exist_ok=True),
+    )
+
+
+def _step(name: str) -> Part:
+    return Part(
+        name=name,
+        command=_python("-m", "infra.native.steps", name),
+        ready=probes.process_only,
+        healthy=probes.process_only,
+        needs=NEEDS[name],
+        once=True,
+    )
+
+
+def _gateway(stack: Stack) -> Part:
+    url = f"http://{stack.address('gateway')}"
+    return Part(
+        name="gateway",
+        command=_bounded(stack.memory["gateway"], "-m", "ingest_gateway"),
+        ready=probes.http(f"{url}/readyz"),
+        healthy=probes.http(f"{url}/readyz"),
+        port=stack.ports["gateway"],
+        url=url,
+        memory=stack.memory["gateway"],
+        needs=NEEDS["gateway"],
+    )
+
+
+def _stream(stack: Stack) -> Part:
+    from infra.native.fetch import java_for_spark
+
+    url = f"http://{stack.address('stream')}"
+    return Part(
+        name="stream",
+        command=_python("-m", "stream_jobs"),
+        environment={
+            "JAVA_HOME": str(java_for_spark(cache_folder()).home),
+            "PYSPARK_PYTHON": sys.executable,
+            "SLUICE_STREAM_MEMORY": stack.memory["stream"],
+            "SPARK_LOCAL_IP": stack.bind,
+        },
+        ready=probes.http(f"{url}/healthz"),
+        healthy=probes.http(f"{url}/healthz"),
+        port=stack.ports["stream"],
+        url=f"{url}/healthz",
+        memory=stack.memory["stream"],
+        needs=NEEDS["stream"],
+        stop_limit=45,
+    )
+
+
+def _gold(stack: Stack) -> Part:
+    return Part(
+        name="gold",
+        command=_bounded(stack.memory["gold"], "-m", "catalog.gold_refresh"),
+        ready=probes.process_only,
+        healthy=probes.process_only,
+        memory=stack.memory["gold"],
+        needs=NEEDS["gold"],
+    )
+
+
+def _ui(stack: Stack) -> Part:
+    url = f"http://{stack.address('ui')}"
+    return Part(
+        name="ui",
+        command=_bounded(
+            stack.memory["ui"],
+            *("-m", "streamlit", "run", str(CHECKOUT / "ui" / "app.py")),
+            *("--server.headless", "true", "--server.address", stack.bind, "--server.port", str(stack.ports["ui"])),
+            *("--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none", "--client.toolbarMode", "minimal"),
+        ),
+        ready=probes.http(f"{url}/_stcore/health"),
+        healthy=probes.http(f"{url}/_stcore/health"),
+        port=stack.ports["ui"],
+        url=url,
+        memory=stack.memory["ui"],
+        needs=NEEDS["ui"],
+    )

@@ -1,0 +1,87 @@
+"""Is a part ready? Each probe returns when it is and raises when it is not, and proves what users will do."""
+
+import json
+import socket
+import struct
+import urllib.request
+from collections.abc import Callable
+
+Probe = Callable[[], None]
+TIMEOUT = 3.0  # seconds; a part that answers later than this is not ready
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy: it is this machine
+
+
+class NotReadyError(Exception):
+    """The part answered, and is not ready."""
+
+
+def http(url: str) -> Probe:
+    """Ready when a GET answers with a status below 400."""
+
+    def probe() -> None:
+        with DIRECT.open(url, timeout=TIMEOUT) as answer:
+            answer.read()
+
+    return probe
+
+
+def process_only() -> None:
+    """For a part without a port: it is ready when it runs."""
+
+
+def postgres(uri: str) -> Probe:
+    """Ready when `select 1` answers over the very address that the catalog uses."""
+
+    def probe() -> None:
+        import psycopg  # imported late: only the supervisor needs it
+
+        with psycopg.connect(uri, connect_timeout=int(TIMEOUT)) as connection:
+            connection.execute("select 1")
+
+    return probe
+
+
+def kafka(host: str, port: int) -> Probe:
+    """Ready when a metadata request (version 4, no topics) names a broker: a fenced broker is not in it."""
+
+    def probe() -> None:
+        client = b"sluice"
+        body = struct.pack(">hhih", 3, 4, 1, len(client)) + client + struct.pack(">ib", 0, 0)
+        with socket.create_connection((host, port), TIMEOUT) as connection:
+            connection.settimeout(TIMEOUT)
+            connection.sendall(struct.pack(">i", len(body)) + body)
+            (size,) = struct.unpack(">i", _exactly(connection, 4))
+            answer = _exactly(connection, size)
+        _, _, brokers = struct.unpack(">iii", answer[:12])
+        if brokers < 1:
+            raise NotReadyError("the broker is not registered yet")
+
+    return probe
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    received = b""
+    while len(received) < size:
+        chunk = connection.recv(size - len(received))
+        if not chunk:
+            raise NotReadyError("the connection was closed")
+        received += chunk
+    return received
+
+
+def trino(url: str, query: str) -> Probe:
+    """Ready when a query has answered; the server says that it has started before its node takes work."""
+
+    def probe() -> None:
+        headers = {"X-Trino-User": "sluice", "X-Trino-Source": "sluice-probe"}
+        request = urllib.request.Request(f"{url}/v1/statement", query.encode(), headers)
+        while True:
+            with DIRECT.open(request, timeout=TIMEOUT * 3) as answer:
+                page = json.load(answer)
+            if "error" in page:
+                raise NotReadyError(page["error"]["message"])
+            if "nextUri" not in page:
+                return
+            request = urllib.request.Request(page["nextUri"], headers=headers)
+
+    return probe

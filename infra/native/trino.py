@@ -1,0 +1,104 @@
+"""Trino, which answers SQL over the lake."""
+
+import uuid
+from pathlib import Path
+
+from infra.native import probes
+from infra.native.cache import cache_folder
+from infra.native.components import components
+from infra.native.config import Stack, parse_memory
+from infra.native.fetch import java_for_trino
+from infra.native.part import Part
+
+
+def trino_part(stack: Stack) -> Part:
+    server = components()["trino"].folder(cache_folder())
+    etc = stack.folder("etc", "trino")
+    url = f"http://{stack.address('trino')}"
+    return Part(
+        name="trino",
+        command=(
+            str(java_for_trino(cache_folder()).path),
+            *("-cp", f"{server}/lib/*"),
+            f"-Xmx{stack.memory['trino']}",
+            "-XX:+UseG1GC",
+            "-XX:G1HeapRegionSize=8M",
+            "-XX:+ExitOnOutOfMemoryError",
+            "-XX:ReservedCodeCacheSize=256M",
+            "-Djdk.attach.allowAttachSelf=true",
+            "-Dfile.encoding=UTF-8",
+            "-XX:+EnableDynamicAgentLoading",
+            "--enable-native-access=ALL-UNNAMED",
+            "--sun-misc-unsafe-memory-access=allow",
+            f"-Dconfig={etc / 'config.properties'}",
+            "-Dnode.environment=sluice",
+            f"-Dnode.id={uuid.uuid5(uuid.NAMESPACE_OID, stack.identity)}",
+            f"-Dnode.data-dir={stack.folder('data', 'trino')}",
+            f"-Dnode.bind-ip={stack.bind}",
+            f"-Dnode.internal-address={stack.host}",
+            f"-Dplugin.dir={server / 'plugin'}",
+            f"-Dcatalog.config-dir={etc / 'catalog'}",
+            f"-Dlog.levels-file={etc / 'log.properties'}",
+            "io.trino.server.TrinoServer",
+        ),
+        environment={"SLUICE_TRINO_DATABASE_PASSWORD": stack.passwords["lake"], "SLUICE_TRINO_S3_SECRET": stack.passwords["s3"]},
+        ready=probes.trino(url, "select count(*) from lake.information_schema.schemata"),
+        healthy=probes.http(f"{url}/v1/info"),
+        port=stack.ports["trino"],
+        url=url,
+        memory=stack.memory["trino"],
+        needs=("catalog",),
+        prepare=lambda: _prepare(stack, etc),
+    )
+
+
+def config(stack: Stack) -> dict[str, str]:
+    """config.properties; the memory shares leave a third of the heap to everything that queries don't account for."""
+    heap = parse_memory("SLUICE_MEMORY_TRINO", stack.memory["trino"]) >> 20
+    query = heap // 2
+    return {
+        "coordinator": "true",
+        "node-scheduler.include-coordinator": "true",
+        "http-server.http.port": str(stack.ports["trino"]),
+        "discovery.uri": f"http://{stack.address('trino')}",
+        "query.max-memory": f"{query}MB",
+        "query.max-memory-per-node": f"{query}MB",
+        "memory.heap-headroom-per-node": f"{heap // 4}MB",
+        "query.max-history": "50",
+        "query.min-expire-age": "1m",
+        "task.concurrency": "2",
+        "web-ui.enabled": "true",
+    }
+
+
+def lake_catalog(stack: Stack) -> dict[str, str]:
+    """catalog/lake.properties. Passwords come from the environment, so that no file but the settings holds them."""
+    return {
+        "connector.name": "iceberg",
+        "iceberg.catalog.type": "jdbc",
+        "iceberg.jdbc-catalog.catalog-name": "lake",
+        "iceberg.jdbc-catalog.driver-class": "org.postgresql.Driver",
+        "iceberg.jdbc-catalog.connection-url": f"jdbc:postgresql://{stack.address('postgres')}/lake",
+        "iceberg.jdbc-catalog.connection-user": "sluice",
+        "iceberg.jdbc-catalog.connection-password": "${ENV:SLUICE_TRINO_DATABASE_PASSWORD}",
+        "iceberg.jdbc-catalog.default-warehouse-dir": "s3://lake/warehouse",
+        "iceberg.jdbc-catalog.schema-version": "V1",
+        "fs.native-s3.enabled": "true",
+        "s3.endpoint": f"http://{stack.address('minio')}",
+        "s3.region": "us-east-1",
+        "s3.path-style-access": "true",
+        "s3.aws-access-key": "sluice",
+        "s3.aws-secret-key": "${ENV:SLUICE_TRINO_S3_SECRET}",
+    }
+
+
+def _prepare(stack: Stack, etc: Path) -> None:
+    _write(etc / "config.properties", config(stack))
+    _write(etc / "catalog" / "lake.properties", lake_catalog(stack))
+    _write(etc / "log.properties", {"io.trino": "INFO", "Bootstrap": "WARN", "io.airlift": "WARN"})
+    stack.folder("data", "trino").mkdir(parents=True, exist_ok=True)
+
+
+def _write(file: Path, properties: dict[str, str]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
