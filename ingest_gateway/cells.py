@@ -17,7 +17,7 @@ from catalog.errors import SluiceError
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z")
 WHOLE = re.compile(r"[+-]?[0-9]{1,40}\Z")
 TRUE, FALSE = {"true", "t", "yes", "y", "1"}, {"false", "f", "no", "n", "0"}
-MAX_EXPONENT = 400  # no column holds more, and writing 1e999999999 out would take a gigabyte
+MAX_EXPONENT = 300  # a double holds no more, and writing 1e999999999 out would take a gigabyte
 
 Place = tuple[str | int, ...]
 
@@ -115,7 +115,7 @@ def from_value(column: Column | None, cell: Any) -> Any:
 
 def _number(text: str, cell: str) -> Any:
     # The digits are passed on as they are: a float between would change 0.1000 or a long id.
-    if NUMBER.match(text):
+    if NUMBER.match(text) and "e" not in text.lower():
         return orjson.Fragment(text)
     if WHOLE.match(text):
         return orjson.Fragment(str(int(text)))

@@ -148,11 +148,15 @@ class _Protocol:
             verdicts = msgspec.json.decode(reply.content, type=_Receipt).events
         except (msgspec.DecodeError, msgspec.ValidationError):
             raise SluiceError(f"{self.address} answered {reply.status_code}: {_detail(reply)}") from None
+        # An event that the gateway could not even parse has no id there; it is known by its place.
+        verdicts = [
+            v if v.taken else msgspec.structs.replace(v, id=e.id) for v, e in zip(verdicts, events, strict=False)
+        ] + verdicts[len(events) :]
         if [v.id for v in verdicts] != [e.id for e in events]:
             raise SluiceError(
                 f"{self.address}: the answer does not speak of the events that were sent: is it a Sluice gateway?"
             )
-        return verdicts
+        return [_in_payload(verdict) if verdict.errors else verdict for verdict in verdicts]
 
 
 class Client:
@@ -225,6 +229,15 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._http.aclose()
+
+
+def _in_payload(verdict: Verdict) -> Verdict:
+    """The gateway points into the CloudEvent that was posted; the caller only knows what is in its `data`."""
+    faults = (
+        Fault(f.pointer.removeprefix("/data"), f.message) if f"{f.pointer}/".startswith("/data/") else f
+        for f in verdict.errors
+    )
+    return msgspec.structs.replace(verdict, errors=tuple(faults))
 
 
 def _trouble(reply: httpx.Response | httpx.TransportError) -> tuple[str, float | None]:

@@ -96,8 +96,7 @@ def csv_rows(file: BinaryIO, name: str, stream: Stream, unknown: list[str], deli
             if not row:
                 continue
             if len(row) != len(names):
-                text = orjson.dumps(dict(zip(names, row, strict=False)))
-                yield Record(text, position, f"has {len(row)} cells where the header has {len(names)}")
+                yield Record(orjson.dumps(row), position, f"has {len(row)} cells where the header has {len(names)}")
             else:
                 yield Record(header.payload(row, cells.from_text), position)
     except csv.Error as failure:

@@ -12,7 +12,7 @@ from catalog.errors import SluiceError
 from ingest_gateway.client import AsyncClient, Event, Fault, Verdict
 from ingest_gateway.fingerprints import Fingerprints
 from ingest_gateway.ids import MAX_ID, is_event_id
-from ingest_gateway.readers import Record
+from ingest_gateway.readers import Record, is_json
 
 MAX_BATCH_BYTES = 2 << 20  # of payloads, so that a batch stays well below what a gateway takes
 Identify = Callable[[bytes], str]
@@ -30,7 +30,7 @@ class Refusal:
         """One NDJSON line: position, id, errors and the record (as text where it is no JSON)."""
         facts = {"position": self.record.position, "id": self.id or None,
                  "errors": [{"pointer": f.pointer, "message": f.message} for f in self.faults]}  # fmt: skip
-        if self.record.fault is None:
+        if is_json(self.record.payload):
             return orjson.dumps(facts | {"record": orjson.Fragment(self.record.payload)}) + b"\n"
         return orjson.dumps(facts | {"text": self.record.payload.decode("utf-8", "replace")}) + b"\n"
 
