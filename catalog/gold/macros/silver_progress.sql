@@ -1,17 +1,20 @@
 {#
-  Where a silver table is: its current snapshot, the Kafka offsets that the stream job has brought it to (partition → next
-  offset, from the snapshot's summary) and how many rows it holds. None while the table has no snapshot.
+  Where a silver table is: its snapshot (the one in `vars.snapshots`, which the refresher fixes for a model and its tests, else the
+  current one) and the Kafka offsets that the stream job has brought it to (partition → next offset, from the snapshots'
+  summaries). None while the table has no snapshot.
 #}
 {% macro silver_progress(relation) %}
   {% set table = relation.database ~ '."' ~ relation.schema ~ '"."' ~ relation.identifier %}
-  {% set found = run_query("
+  {% set fixed = var('snapshots', {}).get(relation.identifier) %}
+  {% set snapshot = fixed or '(select snapshot_id from ' ~ table ~ '$refs" where name = \'main\')' %}
+  {% set found = run_query('
     select
-        r.snapshot_id,
-        (select max_by(element_at(summary, 'sluice.offsets'), committed_at)
-         from " ~ table ~ "$snapshots\" where element_at(summary, 'sluice.offsets') is not null)
-    from " ~ table ~ "$refs\" r where r.name = 'main'") %}
-  {% if found.rows | length == 0 %}{{ return(none) }}{% endif %}
-  {{ return({'snapshot': found.rows[0][0], 'offsets': found.rows[0][1]}) }}
+        max_by(snapshot_id, committed_at),
+        max_by(element_at(summary, \'sluice.offsets\'), committed_at) filter (where element_at(summary, \'sluice.offsets\') is not null)
+    from ' ~ table ~ '$snapshots"
+    where committed_at <= (select committed_at from ' ~ table ~ '$snapshots" where snapshot_id = ' ~ snapshot ~ ')') %}
+  {% set row = found.rows[0] %}
+  {{ return({'snapshot': row[0], 'offsets': row[1]} if row[0] else none) }}
 {% endmacro %}
 
 {#
