@@ -15,6 +15,7 @@ import typer
 from catalog.contract import SUFFIX, Stream
 from catalog.errors import SluiceError
 from catalog.settings import lake_settings
+from infra.native import config
 from ingest_gateway.client import AsyncClient, Retry
 from ingest_gateway.send import Identify, Refusal, Tally, deliver, from_member, identifier
 from ingest_gateway.sources import FORMATS, Source, open_source
@@ -37,7 +38,9 @@ def send(
     id_from: Annotated[
         str | None, typer.Option("--id-from", help="Column, or JSON pointer, that holds each record's event id.")
     ] = None,
-    url: Annotated[str | None, typer.Option(help="Gateway to send to. Default: SLUICE_GATEWAY_URL.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Gateway to send to. Default: SLUICE_GATEWAY_URL, else this stack's.")
+    ] = None,
     patience: Annotated[
         float, typer.Option(min=0, help="Seconds to go on trying while the gateway is away or overloaded.")
     ] = 60.0,
@@ -57,7 +60,7 @@ def send(
     rejects = _Rejects(rejected or Path(f"{'stdin' if file == '-' else file}.rejected.ndjson"), file)
     source = open_source(file, contract, form)
     with closing(source), _progress(source, not as_json) as shown:
-        tally = _run(source, stream, contract, url or settings.gateway_url, _identify(id_from, contract, stream),
+        tally = _run(source, stream, contract, url or _gateway(settings.gateway_url), _identify(id_from, contract, stream),
                      batch, patience, rejects, shown)  # fmt: skip
     rejects.close(finished=tally.stopped is None)
     _report(source, stream, tally, rejects, as_json)
@@ -95,6 +98,12 @@ def _run(
         tally = shown.tally
         tally.stopped = "Stopped by you"
         return tally
+
+
+def _gateway(default: str) -> str:
+    """SLUICE_GATEWAY_URL, else the gateway of the stack that this checkout runs."""
+    stack = None if os.environ.get("SLUICE_GATEWAY_URL") else config.load(config.state_folder())
+    return f"http://{stack.address('gateway')}" if stack else default
 
 
 def _contract(folder: Path, stream: str) -> Stream | None:
