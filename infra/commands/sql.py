@@ -34,8 +34,9 @@ def sql(
     """Run one SQL query on Trino: `sluice sql 'select * from gold.strikes_by_species order by strikes desc'`.
 
     JSON: decimals are numbers with all their digits, times are ISO 8601 in UTC, binary values base64, NaN and
-    infinities text. CSV: the same texts, nothing for null. Ctrl-C cancels the query. Exit code: 0 done, 1 the query failed or Trino is away, 2 wrong usage,
-    130 cancelled.
+    infinities text. CSV: the same texts, nothing for null. Ctrl-C cancels the query.
+
+    Exit code: 0 done, 1 the query failed or Trino is away, 2 wrong usage, 130 cancelled.
     """
     if as_json and as_csv:
         raise typer.BadParameter("choose one of --json and --csv")
