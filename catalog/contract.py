@@ -1,5 +1,6 @@
 """A stream as its data contract describes it (Open Data Contract Standard v3), in plain frozen facts."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ Severity = Literal["error", "warning"]
 
 LOGICAL_TYPES = ("string", "integer", "number", "boolean", "date", "timestamp", "time", "object", "array")
 SUFFIX = ".odcs.yaml"
+DECIMAL = re.compile(r"(?:decimal|numeric)\s*\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class Limits:
 class Rule:
     """A `quality` rule judged row by row in the stream job. An `error` quarantines the row; a `warning` only counts.
 
-    Exactly one of `allowed`, `pattern`, `not_null`, `expression` says what a good row satisfies; `expression` is Spark SQL
-    over silver's columns.
+    `not_null`, `expression` (Spark SQL over silver's columns), or `allowed` and `pattern` (either or both) say what a good row
+    satisfies.
     """
 
     name: str
@@ -67,6 +69,12 @@ class Column:
     examples: tuple[Any, ...] = ()
     fields: tuple["Column", ...] = ()
     items: "Column | None" = None
+
+    @property
+    def decimal(self) -> tuple[int, int] | None:
+        """Precision and scale where the number is a decimal."""
+        found = DECIMAL.match(self.physical_type or "") if self.logical_type == "number" else None
+        return (int(found[1]), int(found[2] or 0)) if found else None
 
 
 @dataclass(frozen=True)

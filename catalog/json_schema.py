@@ -6,10 +6,16 @@ from catalog.contract import Column, Stream
 
 FORMATS = {"uuid", "email", "uri", "hostname", "ipv4", "ipv6"}
 INTEGER_BOUNDS = {
-    "int": (-(2**31), 2**31 - 1), "integer": (-(2**31), 2**31 - 1), "i32": (-(2**31), 2**31 - 1),
+    "int": (-(2**31), 2**31 - 1), "integer": (-(2**31), 2**31 - 1),
     "smallint": (-(2**31), 2**31 - 1), "i8": (-128, 127), "i16": (-(2**15), 2**15 - 1),
     "u8": (0, 255), "u16": (0, 2**16 - 1), "u32": (0, 2**32 - 1),
+    "i32": (-(2**31), 2**31 - 1), "tinyint": (-(2**31), 2**31 - 1),
 }  # fmt: skip
+LONG = (-(2**63), 2**63 - 1)
+EXACT_DIGITS = 15  # up to which a validator that computes with doubles tells decimals apart
+TIME = r"^([01][0-9]|2[0-3]):[0-5][0-9](:([0-5][0-9]|60)([.][0-9]+)?)?([zZ]|[+-][0-9]{2}:[0-9]{2})?$"
+# 0001-01-01 … 9999-12-31 in seconds: what every engine over the tables can show.
+EARLIEST, LATEST = -62_135_596_800, 253_402_300_799
 
 
 def json_schema(stream: Stream) -> dict[str, Any]:
@@ -22,6 +28,7 @@ def json_schema(stream: Stream) -> dict[str, Any]:
         "title": stream.title,
         "description": stream.description,
         **root.schema(),
+        "type": "object",
     }
 
 
@@ -56,17 +63,19 @@ def _typed(column: Column) -> dict[str, Any]:
                 multipleOf=limits.multiple_of,
             )  # fmt: skip
         case "number":
-            return _without_none(
-                type="number", minimum=limits.minimum, maximum=limits.maximum, multipleOf=limits.multiple_of,
-                exclusiveMinimum=limits.exclusive_minimum, exclusiveMaximum=limits.exclusive_maximum,
-            )  # fmt: skip
+            return _number(column)
         case "boolean":
             return {"type": "boolean"}
+        case "timestamp" if column.encoding == "epoch-millis":
+            return {"type": "integer", "minimum": EARLIEST * 1000, "maximum": LATEST * 1000 + 999}
         case "timestamp" if column.encoding:
-            return {"type": "integer" if column.encoding == "epoch-millis" else "number"}
+            return {"type": "number", "minimum": EARLIEST, "exclusiveMaximum": LATEST + 1}
+        case "time" if not column.format:
+            # JSON Schema's own `time` insists on an offset, which a time of day seldom has.
+            return {"type": "string", "pattern": TIME}
         case "timestamp" | "date" | "time":
             # A pattern of its own cannot be checked as a JSON Schema format: the stream job judges it.
-            formats = {"timestamp": "date-time", "date": "date", "time": "time"}
+            formats = {"timestamp": "date-time", "date": "date"}
             return {"type": "string"} if column.format else {"type": "string", "format": formats[column.logical_type]}
         case "array":
             schema = _without_none(type="array", minItems=limits.min_items, maxItems=limits.max_items)
@@ -81,8 +90,23 @@ def _typed(column: Column) -> dict[str, Any]:
 
 def integer_bounds(column: Column) -> tuple[int, int]:
     """The smallest and greatest whole number that the column's Iceberg type holds."""
-    kind = (column.physical_type or column.format or "bigint").lower()
-    return INTEGER_BOUNDS.get(kind, (-(2**63), 2**63 - 1))
+    stated = [INTEGER_BOUNDS.get(kind.lower(), LONG) for kind in (column.physical_type, column.format) if kind]
+    return max((low for low, _ in stated), default=LONG[0]), min((high for _, high in stated), default=LONG[1])
+
+
+def _number(column: Column) -> dict[str, Any]:
+    limits = column.limits
+    schema = _without_none(
+        type="number", minimum=limits.minimum, maximum=limits.maximum, multipleOf=limits.multiple_of,
+        exclusiveMinimum=limits.exclusive_minimum, exclusiveMaximum=limits.exclusive_maximum,
+    )  # fmt: skip
+    if column.decimal and column.decimal[0] <= EXACT_DIGITS:
+        # More digits than the column has would be rounded away, or not fit.
+        precision, scale = column.decimal
+        schema.setdefault("exclusiveMinimum", -(10 ** (precision - scale)))
+        schema.setdefault("exclusiveMaximum", 10 ** (precision - scale))
+        schema.setdefault("multipleOf", float(f"1e-{scale}") if scale else 1)
+    return schema
 
 
 def _object(column: Column) -> dict[str, Any]:
@@ -124,7 +148,7 @@ class _Node:
         required = [str(key) for key, child in self.children.items() if child.required]
         if required:
             schema["required"] = required
-        return schema
+        return schema if required else _nullable(schema)
 
     def _array(self) -> dict[str, Any]:
         highest = max(key for key in self.children if isinstance(key, int))
@@ -133,7 +157,7 @@ class _Node:
         schema: dict[str, Any] = {"type": "array", "prefixItems": items}
         if needed:
             schema["minItems"] = max(needed) + 1
-        return schema
+        return schema if needed else _nullable(schema)
 
 
 def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
