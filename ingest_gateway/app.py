@@ -48,7 +48,7 @@ def create_app(settings: GatewaySettings | None = None, lake: LakeSettings | Non
 
 async def _problem(request: Request, problem: Exception) -> Response:
     assert isinstance(problem, Problem)
-    name = request_id(request.headers.get("x-request-id"), request.app.state.gateway.mint)
+    name = request_id(request.headers.get("x-request-id"))
     headers = {**problem.headers, "content-type": problems.CONTENT_TYPE.decode(), "x-request-id": name}
     return Response(problem.document(name), problem.status, headers)
 

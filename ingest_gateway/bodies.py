@@ -4,6 +4,7 @@ import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -51,6 +52,7 @@ class Events:
     prefix: str = ""  # of pointers: where in what was sent the payload is
 
 
+@lru_cache(maxsize=256)
 def media_type(header: str | None) -> str:
     """The media type, lower-case. A body without one is taken for JSON. Raises Problem 415."""
     if not header:
@@ -93,7 +95,7 @@ def lines(body: bytes, most: int) -> list[bytes]:
     parts = body.split(b"\n")
     if b"\r" in body:
         parts = [part[:-1] if part.endswith(b"\r") else part for part in parts]
-    parts = [part for part in parts if part and not part.isspace()]
+    parts = list(filter(bytes.strip, parts))
     if len(parts) > most:
         raise _too_many(most)
     return parts

@@ -10,6 +10,7 @@ import msgspec
 from ingest_gateway import bodies
 from ingest_gateway.bodies import BROKEN, Events
 from ingest_gateway.ids import MAX_ID, is_event_id
+from ingest_gateway.intake import RequestHeaders
 from ingest_gateway.problems import Problem
 
 REQUIRED = ("id", "source", "specversion", "type")
@@ -49,14 +50,14 @@ def in_lines(body: bytes, most: int) -> Events:
     return _events(bodies.lines(body, most))
 
 
-def is_binary(headers: Mapping[str, str]) -> bool:
+def is_binary(headers: RequestHeaders) -> bool:
     """Whether the request is an event in binary mode: its attributes are `ce-` headers."""
-    return "ce-specversion" in headers or "ce-id" in headers
+    return headers.get(b"ce-specversion") is not None or headers.get(b"ce-id") is not None
 
 
-def binary(body: bytes, headers: Mapping[str, str]) -> Events:
+def binary(body: bytes, headers: RequestHeaders) -> Events:
     """The body is the payload, the `ce-` headers are the attributes, percent-encoded. Raises Problem 400."""
-    given = {name[3:]: unquote(value) for name, value in headers.items() if name.startswith("ce-")}
+    given = {name: unquote(value) for name, value in headers.beginning(b"ce-").items()}
     try:
         attributes = _attributes(given)
     except _Refused as refused:

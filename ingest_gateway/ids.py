@@ -1,13 +1,16 @@
 """Event ids: what the sender gave, else UUIDv7 (RFC 9562), monotonic within the process and made many at a time."""
 
-import os
+import itertools
+import random
 import re
 import time
+import uuid
 from collections.abc import Callable
 
 MAX_ID = 200  # characters; with "-" and a position it stays below the 255 that a Kafka header reader may expect
 _KEY = re.compile(r"[!#-~]{1,200}\Z")
 _REQUEST = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
+_PROCESS, _COUNT = uuid.uuid4().hex[:12], itertools.count(1)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
 
@@ -24,9 +27,9 @@ def is_event_id(text: object) -> bool:
     return isinstance(text, str) and 0 < len(text) <= MAX_ID and _CONTROL.search(text) is None
 
 
-def request_id(header: str | None, mint: Callable[[int], list[str]]) -> str:
-    """The caller's `X-Request-Id` where it is harmless in a log, else a new one."""
-    return header if header is not None and _REQUEST.match(header) else mint(1)[0]
+def request_id(header: str | None) -> str:
+    """The caller's `X-Request-Id` where it is harmless in a log, else a new one: the process's mark and a count."""
+    return header if header is not None and _REQUEST.match(header) else f"{_PROCESS}-{next(_COUNT):x}"
 
 
 class Uuid7:
@@ -38,12 +41,13 @@ class Uuid7:
 
     def __init__(self, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
         self._now_ms = now_ms
+        self._draw = random.Random().getrandbits  # seeded by the system; an id is unique, not a secret
         self._ms = 0
         self._high = 0
 
     def __call__(self, count: int) -> list[str]:
         """`count` ids in rising order, each greater than all before it. At most 2**31 a call."""
-        drawn = int.from_bytes(os.urandom(10), "big")
+        drawn = self._draw(80)
         now = self._now_ms()
         if now > self._ms:
             self._ms, self._high = now, drawn >> 39  # 41 bits: the top one is room to count

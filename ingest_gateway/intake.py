@@ -1,7 +1,6 @@
 """Reading a request: its headers, its body within the limits, and the bytes that the gateway holds at a time."""
 
 import asyncio
-from collections.abc import Mapping
 
 from starlette.types import Receive, Scope
 
@@ -56,15 +55,34 @@ class Hold:
         self._size = 0
 
 
-def headers_of(scope: Scope) -> dict[str, str]:
-    """Header names in lower case; of a repeated header the last."""
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+class RequestHeaders:
+    """A request's headers, decoded only when asked for; of a repeated header the last."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, scope: Scope) -> None:
+        self._raw: dict[bytes, bytes] = dict(scope["headers"])
+
+    def get(self, name: bytes) -> str | None:
+        """The value of a header, by its lower-case name."""
+        value = self._raw.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    def beginning(self, prefix: bytes) -> dict[str, str]:
+        """The headers whose names begin so, without that beginning."""
+        start = len(prefix)
+        return {
+            name[start:].decode("latin-1"): value.decode("latin-1")
+            for name, value in self._raw.items()
+            if name.startswith(prefix)
+        }
 
 
-async def read_body(headers: Mapping[str, str], receive: Receive, hold: Hold, settings: GatewaySettings) -> bytes:
+async def read_body(headers: RequestHeaders, receive: Receive, hold: Hold, settings: GatewaySettings) -> bytes:
     """The whole body. Raises Problem 400, 408, 413 or 503, and ClientGone."""
-    if headers.get("content-encoding", "identity").strip().lower() not in ("identity", ""):
-        detail = f"Content-Encoding {headers['content-encoding'][:40]} is not understood; send the body as it is"
+    encoding = headers.get(b"content-encoding")
+    if encoding is not None and encoding.strip().lower() not in ("identity", ""):
+        detail = f"Content-Encoding {encoding[:40]} is not understood; send the body as it is"
         raise Problem(415, "content-encoding", detail, headers={"accept-encoding": "identity"})
     announced = _content_length(headers)
     if announced is not None and announced > settings.max_body_bytes:
@@ -96,8 +114,8 @@ async def _read(receive: Receive, hold: Hold, announced: int | None, settings: G
         chunks.append(chunk)
 
 
-def _content_length(headers: Mapping[str, str]) -> int | None:
-    text = headers.get("content-length")
+def _content_length(headers: RequestHeaders) -> int | None:
+    text = headers.get(b"content-length")
     if text is None:
         return None
     if not (text.isascii() and text.isdigit()):

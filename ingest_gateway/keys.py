@@ -63,13 +63,12 @@ def partitions(keys: Sequence[bytes], count: int) -> list[int]:
         return [0] * len(keys)
     if len(keys) < _VECTOR_FROM:
         return [(murmur2(key) & 0x7FFFFFFF) % count for key in keys]
-    by_length: dict[int, list[int]] = {}
-    for index, key in enumerate(keys):
-        by_length.setdefault(len(key), []).append(index)
-    if len(by_length) == 1:
+    lengths = set(map(len, keys))
+    if len(lengths) == 1:
         return _vector(keys, count)
     chosen = [0] * len(keys)
-    for indices in by_length.values():
+    for length in lengths:
+        indices = [index for index, key in enumerate(keys) if len(key) == length]
         for index, partition in zip(indices, _vector([keys[i] for i in indices], count), strict=True):
             chosen[index] = partition
     return chosen

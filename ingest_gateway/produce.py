@@ -93,12 +93,14 @@ class Producer:
 
         An offset is None where the broker had the record already and no longer knows where. Raises NotAcknowledged.
         """
-        by_partition: dict[int, list[int]] = {}
-        for index, partition in enumerate(partitions):
-            by_partition.setdefault(partition, []).append(index)
         count = len(partitions)
+        by_partition: list[list[int]] = [[] for _ in range(max(partitions) + 1)]
+        for index, partition in enumerate(partitions):
+            by_partition[partition].append(index)
         delivery = _Delivery([None] * count, count, asyncio.get_running_loop().create_future())
-        for partition, indices in by_partition.items():
+        for partition, indices in enumerate(by_partition):
+            if not indices:
+                continue
             queue = self._queues.get((topic, partition))
             if queue is None:
                 queue = self._queues[topic, partition] = _Queue(topic, partition)

@@ -15,7 +15,7 @@ from ingest_gateway.bodies import BROKEN, Events
 from ingest_gateway.check import Violation, too_deep
 from ingest_gateway.gateway import Gateway
 from ingest_gateway.ids import idempotency_key, request_id
-from ingest_gateway.intake import ClientGone, Hold, headers_of, read_body
+from ingest_gateway.intake import ClientGone, Hold, RequestHeaders, read_body
 from ingest_gateway.keys import partitions
 from ingest_gateway.metrics import IN_FLIGHT_BYTES, IN_FLIGHT_REQUESTS, REQUESTS
 from ingest_gateway.problems import Problem, unavailable
@@ -41,8 +41,8 @@ class Submit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         started = time.perf_counter()
-        headers = headers_of(scope)
-        name = request_id(headers.get("x-request-id"), self._gateway.mint)
+        headers = RequestHeaders(scope)
+        name = request_id(headers.get(b"x-request-id"))
         hold = Hold(self._gateway.budget, self._gateway.settings.retry_after)
         self._gateway.requests += 1
         try:
@@ -69,13 +69,13 @@ class Submit:
         await send({"type": "http.response.body", "body": body})
         (_LATENCY.get(status) or REQUESTS.labels(str(status)).observe)(time.perf_counter() - started)
 
-    async def _answer(self, scope: Scope, headers: Mapping[str, str], receive: Receive, hold: Hold) -> Answer:
+    async def _answer(self, scope: Scope, headers: RequestHeaders, receive: Receive, hold: Hold) -> Answer:
         gateway = self._gateway
         if scope["method"] != "POST":
             raise Problem(405, "method", "Events are sent by POST", headers={"allow": "POST"})
         served = gateway.stream(scope["path_params"]["stream"])
         gateway.require_broker()
-        kind = bodies.media_type(headers.get("content-type"))
+        kind = bodies.media_type(headers.get(b"content-type"))
         key = _idempotency_key(headers)
         body = await read_body(headers, receive, hold, gateway.settings)
         received = datetime.now(UTC)
@@ -98,7 +98,7 @@ class Submit:
         return status, _receipt(served.stream.name, ids, refused, good, placed), [_JSON]
 
 
-async def _events(body: bytes, kind: str, headers: Mapping[str, str], served: Served, gateway: Gateway) -> Events:
+async def _events(body: bytes, kind: str, headers: RequestHeaders, served: Served, gateway: Gateway) -> Events:
     most = gateway.settings.max_events
     if cloudevents.is_binary(headers) and bodies.is_json(kind):
         return cloudevents.binary(body, headers)
@@ -114,12 +114,12 @@ async def _events(body: bytes, kind: str, headers: Mapping[str, str], served: Se
         return cloudevents.in_lines(body, most)
     if kind == bodies.URLENCODED:
         return forms.event(forms.urlencoded(body), served.stream)
-    fields = await forms.multipart(body, headers["content-type"], gateway.settings.max_event_bytes)
+    fields = await forms.multipart(body, headers.get(b"content-type") or "", gateway.settings.max_event_bytes)
     return forms.event(fields, served.stream)
 
 
-def _idempotency_key(headers: Mapping[str, str]) -> str | None:
-    header = headers.get("idempotency-key")
+def _idempotency_key(headers: RequestHeaders) -> str | None:
+    header = headers.get(b"idempotency-key")
     if header is None:
         return None
     key = idempotency_key(header)
@@ -190,7 +190,7 @@ def _headers(served: Served, received: datetime) -> list[Header]:
         (H_SPEC_VERSION, b"1.0"),
         (H_SOURCE, served.source),
         (H_TYPE, served.type),
-        (H_TIME, received.strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode()),
+        (H_TIME, (received.isoformat(timespec="microseconds")[:26] + "Z").encode()),
         (H_CONTRACT_VERSION, served.version),
         (H_PRODUCER, ANONYMOUS),
     ]
