@@ -10,7 +10,7 @@ from stream_jobs.settings import stream_settings
 
 
 def main() -> int:
-    """0: told to stop; 1: something has to be mended first; 3: fenced off by another stream job."""
+    """0: told to stop; 1: something has to be mended first; 3: fenced off by another stream job; 4: Spark died."""
     configure()
     try:
         return run(lake_settings(), stream_settings())

@@ -28,6 +28,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from catalog import names
 from stream_jobs.progress import Offsets, Progress, Totals, decode_offsets, decode_totals, encode_offsets, encode_totals
+from stream_jobs.session import activate
 
 ICEBERG = "org.apache.iceberg"
 
@@ -52,6 +53,7 @@ class LakeTable:
         self.path = f"{catalog}.{identifier}"
         self._spark = spark
         self._jvm: Any = spark._jvm
+        activate(spark)
         self.java: Any = self._jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(spark._jsparkSession, self.path)
 
     def progress(self) -> Progress:
@@ -66,6 +68,7 @@ class LakeTable:
         `files`: write with that many tasks, None for as many as the rows' partitions. Rows are sorted by the table's
         partitioning within a task, so that one file is open at a time.
         """
+        activate(rows.sparkSession)
         group = uuid4().hex
         cache = self._jvm.org.apache.iceberg.spark.SparkTableCache.get()
         coordinator = self._jvm.org.apache.iceberg.spark.FileRewriteCoordinator.get()

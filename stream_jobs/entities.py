@@ -94,7 +94,7 @@ def _order(stream: Stream) -> Column:
 
 def _held(winners: DataFrame, stream: Stream, silver: LakeTable, snapshot: int) -> DataFrame:
     """Silver's rows that may have the keys of `winners`."""
-    table = winners.sparkSession.read.option("snapshot-id", snapshot).table(silver.path)
+    table = winners.sparkSession.read.option("versionAsOf", snapshot).table(silver.path)
     if len(stream.key) == 1:
         keys = [row[0] for row in winners.select(stream.key[0]).limit(LOOK_UP_BY_VALUE + 1).collect()]
         if len(keys) <= LOOK_UP_BY_VALUE:

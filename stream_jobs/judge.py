@@ -11,7 +11,7 @@ from stream_jobs.commit import LakeTable, Staged
 from stream_jobs.duplicates import SeenIds, repeats
 from stream_jobs.entities import Position, fold
 from stream_jobs.progress import Offsets, Totals
-from stream_jobs.refine import OK, quarantine_rows, refine, silver_rows
+from stream_jobs.refine import OK, Refiner, quarantine_rows, silver_rows
 from stream_jobs.slices import Slice, below
 
 # Below this a table gets one file a commit; above it the tasks write side by side.
@@ -37,6 +37,7 @@ class Judge:
     bronze: LakeTable
     quarantine: LakeTable
     silver: LakeTable
+    refine: Refiner
 
     def judge(self, batch: Slice, seen: SeenIds, handled: Offsets, quarantined: Offsets) -> Judged:
         """`handled` are silver's offsets before the batch; rows below `quarantined` are not quarantined again."""
@@ -54,7 +55,7 @@ class Judge:
             again.unpersist()
 
     def _stage(self, batch: Slice, rows: DataFrame, duplicates: int, quarantined: Offsets) -> Judged:
-        refined = refine(rows, self.stream)
+        refined = self.refine(rows)
         judged = (self._entities if self.stream.kind == "entity" else self._events)(refined, len(batch) - duplicates)
         # Quarantine is ahead of silver only after a crash between their two commits: then it has this very batch.
         has_them = all(quarantined.get(partition, 0) >= end for partition, end in batch.ends().items())

@@ -20,7 +20,7 @@ from pyspark.storagelevel import StorageLevel
 from catalog import names
 from catalog.settings import LakeSettings
 from stream_jobs import metrics
-from stream_jobs.records import from_kafka
+from stream_jobs.records import KafkaRecords
 from stream_jobs.settings import StreamSettings, scratch
 from stream_jobs.slices import places, slice_of
 from stream_jobs.writer import Outcome, StreamWriter
@@ -34,6 +34,7 @@ class Batches:
     def __init__(self, writers: Mapping[str, StreamWriter], pool: Executor) -> None:
         self._writers = {names.topic(name): writer for name, writer in writers.items()}
         self._pool = pool
+        self._rows = KafkaRecords()
         self.between = threading.Lock()
         self.failure: BaseException | None = None
 
@@ -49,7 +50,7 @@ class Batches:
 
     def _work(self, records: DataFrame, batch: int) -> None:
         started = time.monotonic()
-        rows = from_kafka(records).persist(StorageLevel.MEMORY_AND_DISK)
+        rows = self._rows(records).persist(StorageLevel.MEMORY_AND_DISK)
         try:
             found = places(rows)
             read = time.monotonic()

@@ -12,36 +12,38 @@ BRONZE_COLUMNS = (
 )  # fmt: skip
 
 
-def from_kafka(records: DataFrame) -> DataFrame:
-    """Rows of Spark's Kafka source (with `includeHeaders`) as bronze rows.
+class KafkaRecords:
+    """Rows of Spark's Kafka source (with `includeHeaders`) as bronze rows; the expressions are made once.
 
     A record without an id (written past the gateway) is known by its place: `topic/partition/offset` never changes.
     """
-    headers = F.map_from_entries(_last_of_each(F.col("headers")))
-    known = records.select("*", headers.alias("_headers"))
 
-    def header(name: str) -> Column:
-        return F.col("_headers")[name].cast("string")
+    def __init__(self) -> None:
+        # Kafka allows a key twice and a map doesn't: the session's mapKeyDedupPolicy lets the last one count.
+        self._headers = F.map_from_entries("headers").alias("_headers")
+        place = F.concat_ws("/", "topic", F.col("partition").cast("string"), F.col("offset").cast("string"))
+        own = F.array(*map(F.lit, names.COLUMN_HEADERS))
+        others = F.map_filter("_headers", lambda key, _: ~F.array_contains(own, key))
+        # The gateway sends none but its own: don't walk the map for nothing.
+        has_others = F.size(F.array_except(F.map_keys("_headers"), own)) > 0
+        self._columns: list[Column] = [
+            F.coalesce("value", F.lit(b"")).alias("payload"),
+            F.coalesce(_header(names.H_ID), place).alias("event_id"),
+            _header(names.H_CONTRACT_VERSION).alias("contract_version"),
+            _header(names.H_CONTENT_TYPE).alias("content_type"),
+            _header(names.H_PRODUCER).alias("producer"),
+            F.coalesce(_header(names.H_TIME).try_cast("timestamp"), F.col("timestamp")).alias("received_at"),
+            F.col("topic"),
+            F.col("partition"),
+            F.col("offset"),
+            F.col("timestamp").alias("broker_time"),
+            F.when(has_others, F.transform_values(others, lambda _, value: value.cast("string"))).alias("headers"),
+        ]
 
-    place = F.concat_ws("/", "topic", F.col("partition").cast("string"), F.col("offset").cast("string"))
-    others = F.map_filter("_headers", lambda key, _: ~key.isin(*names.COLUMN_HEADERS))
-    return known.select(
-        F.coalesce("value", F.lit(b"")).alias("payload"),
-        F.coalesce(header(names.H_ID), place).alias("event_id"),
-        header(names.H_CONTRACT_VERSION).alias("contract_version"),
-        header(names.H_CONTENT_TYPE).alias("content_type"),
-        header(names.H_PRODUCER).alias("producer"),
-        F.coalesce(F.try_to_timestamp(header(names.H_TIME)), F.col("timestamp")).alias("received_at"),
-        "topic",
-        "partition",
-        "offset",
-        F.col("timestamp").alias("broker_time"),
-        F.transform_values(others, lambda _, value: value.cast("string")).alias("headers"),
-    )
+    def __call__(self, records: DataFrame) -> DataFrame:
+        """Bronze rows of these records."""
+        return records.select("*", self._headers).select(*self._columns)
 
 
-def _last_of_each(headers: Column) -> Column:
-    """Header entries without repeated keys (Kafka allows them, a map doesn't): the last one of a key counts."""
-    entries = F.coalesce(headers, F.array().cast("array<struct<key:string,value:binary>>"))
-    keys = F.transform(entries, lambda entry: entry["key"])
-    return F.filter(entries, lambda entry, i: F.array_position(F.slice(keys, i + 2, F.size(keys)), entry["key"]) == 0)
+def _header(name: str) -> Column:
+    return F.col("_headers")[name].cast("string")

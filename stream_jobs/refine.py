@@ -23,6 +23,7 @@ FORMATS = {
 PROVENANCE = ("_event_id", "_received_at", "_kafka_partition", "_kafka_offset", "_contract_version")
 VIOLATION = "struct<rule:string,column:string,severity:string,message:string>"
 OK = "_ok"
+BRONZE_FACTS = ("payload", "event_id", "received_at", "partition", "offset", "contract_version")
 
 
 @dataclass(frozen=True)
@@ -35,48 +36,53 @@ class Check:
     message: str
 
 
-def refine(bronze: DataFrame, stream: Stream) -> DataFrame:
-    """Typed rows with `_ok` (no rule of severity error is broken), `payload` and `_violations` (null while `_ok`)."""
-    parsed = bronze.select(
-        "*",
-        F.from_json(
+class Refiner:
+    """`refine` for one stream. Its expressions are made once: building them takes longer than running a small batch."""
+
+    def __init__(self, stream: Stream) -> None:
+        names = [column.name for column in stream.columns]
+        raw_names = [f"_raw_{name}" for name in names]
+        parsed = F.from_json(
             F.col("payload").cast("string"),
             _payload_type(stream),
             {"columnNameOfCorruptRecord": "_corrupt", "mode": "PERMISSIVE"},
-        ).alias("_json"),
-    )
-    raw = parsed.select(
-        "*", *(_at(F.col("_json"), column.pointer).alias(f"_raw_{column.name}") for column in stream.columns)
-    )
-    typed = raw.select(
-        *(convert(column, F.col(f"_raw_{column.name}")).alias(column.name) for column in stream.columns),
-        *(f"_raw_{column.name}" for column in stream.columns),
-        F.col("event_id").alias("_event_id"),
-        F.col("received_at").alias("_received_at"),
-        F.col("partition").alias("_kafka_partition"),
-        F.col("offset").alias("_kafka_offset"),
-        F.coalesce("contract_version", F.lit(stream.version)).alias("_contract_version"),
-        "payload",
-        _unreadable().alias("_unreadable"),
-    )
-    checks = [_coalesced(check) for check in _checks(stream)]
+        )
+        self._parse: list[Expr] = [*map(F.col, BRONZE_FACTS), parsed.alias("_json")]
+        raw = [_at(F.col("_json"), column.pointer).alias(f"_raw_{column.name}") for column in stream.columns]
+        self._pick: list[Expr] = [*map(F.col, BRONZE_FACTS), F.col("_json"), *raw]
+        self._type: list[Expr] = [
+            *(convert(column, F.col(f"_raw_{column.name}")).alias(column.name) for column in stream.columns),
+            *map(F.col, raw_names),
+            F.col("event_id").alias("_event_id"),
+            F.col("received_at").alias("_received_at"),
+            F.col("partition").alias("_kafka_partition"),
+            F.col("offset").alias("_kafka_offset"),
+            F.coalesce("contract_version", F.lit(stream.version)).alias("_contract_version"),
+            F.col("payload"),
+            _unreadable().alias("_unreadable"),
+        ]
+        ok, violations = _verdict([_coalesced(check) for check in _checks(stream)])
+        self._judge: list[Expr] = [*map(F.col, names), *map(F.col, PROVENANCE), F.col("payload"), ok, violations]
+
+    def __call__(self, bronze: DataFrame) -> DataFrame:
+        """Typed rows with `_ok` (no rule of severity error is broken), `payload` and `_violations` (null while `_ok`)."""
+        return bronze.select(*self._parse).select(*self._pick).select(*self._type).select(*self._judge)
+
+
+def _verdict(checks: list[Check]) -> tuple[Expr, Expr]:
+    """(`_ok`, `_violations`)."""
+    unreadable = F.col("_unreadable")
     broken = F.lit(False)
     for check in checks:
         broken = broken | check.broken
-    readable = ~F.col("_unreadable")
-    reasons = F.when(
-        F.col("_unreadable"), F.array(_violation("json", None, "the payload is not one JSON object in UTF-8"))
-    )
+    reasons = F.when(unreadable, F.array(_violation("json", None, "the payload is not one JSON object in UTF-8")))
     if checks:
         each = [F.when(c.broken, _violation(c.rule, c.column, c.message)) for c in checks]
         reasons = reasons.when(broken, F.array_compact(F.array(*each)))
-    return typed.select(
-        *(column.name for column in stream.columns),
-        *PROVENANCE,
-        "payload",
-        (readable & ~broken).alias(OK),
-        reasons.cast(f"array<{VIOLATION}>").alias("_violations"),
-    )
+    # The condition is always true, and not deterministic: else the optimizer replaces `_ok` in a later filter by all that
+    # it is made of, down to the parser, once for each use (30 times slower).
+    ok = F.when(F.spark_partition_id() >= 0, ~unreadable & ~broken).alias(OK)
+    return ok, reasons.cast(f"array<{VIOLATION}>").alias("_violations")
 
 
 def silver_rows(refined: DataFrame, stream: Stream) -> DataFrame:

@@ -29,6 +29,7 @@ from stream_jobs.writer import StreamWriter
 log = structlog.get_logger()
 
 FENCED = 3
+DIED = 4
 # Streams × (bronze and silver side by side), plus their coordinators; the work itself is bounded by Spark's cores.
 THREADS = 32
 
@@ -62,12 +63,16 @@ class Job:
                     log.error("fenced", reason=str(fenced))
                     return FENCED
                 except Exception as failure:
+                    if not _alive(spark):
+                        log.error("spark-died", reason=_first_line(failure))
+                        return DIED
                     attempt += 1
                     self._wait(attempt, failure)
         finally:
             if lease is not None:
                 lease.close()
-            spark.stop()
+            if _alive(spark):
+                spark.stop()
         return 0
 
     def _wait_for_lease(self) -> Lease | None:
@@ -169,6 +174,14 @@ def contracts_fingerprint(folder: Path) -> str:
 def run(lake: LakeSettings, settings: StreamSettings) -> int:
     """Run a job in this process."""
     return Job(lake, settings).run()
+
+
+def _alive(spark: SparkSession) -> bool:
+    """Whether the JVM still answers."""
+    try:
+        return not spark.sparkContext._jsc.sc().isStopped()
+    except Exception:  # py4j raises its own network errors, and the socket's
+        return False
 
 
 def _first_line(failure: BaseException) -> str:

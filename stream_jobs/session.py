@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from pyspark.sql import SparkSession
 
@@ -27,10 +28,13 @@ def make_session(lake: LakeSettings, stream: StreamSettings, name: str = "sluice
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
-    # A catalog is configured from the session that is active in the thread which first asks for it. Ask here: worker
-    # threads have no active session and would find no catalog.
-    session.catalog.setCurrentCatalog(lake.catalog_name)
     return session
+
+
+def activate(session: SparkSession) -> None:
+    """Make this session the calling thread's own. Spark finds catalogs by the active session, and a new thread has none."""
+    jvm: Any = session._jvm
+    jvm.org.apache.spark.sql.classic.SparkSession.setActiveSession(session._jsparkSession)
 
 
 def _jars() -> list[str]:
@@ -65,6 +69,7 @@ def _configuration(lake: LakeSettings, stream: StreamSettings, jars: list[str]) 
         "spark.sql.adaptive.enabled": "false",  # batches are small; replanning costs more than it saves
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.ansi.enabled": "true",
+        "spark.sql.mapKeyDedupPolicy": "LAST_WIN",
         "spark.sql.json.enableExactStringParsing": "true",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.streaming.metricsEnabled": "false",
@@ -72,6 +77,8 @@ def _configuration(lake: LakeSettings, stream: StreamSettings, jars: list[str]) 
         "spark.sql.streaming.stopTimeout": "30s",
         "spark.sql.inMemoryColumnarStorage.compressed": "false",
         "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
+        # Where `LakeTable.stage` writes; Iceberg sets it up by itself, but only in the session of the thread that asks.
+        "spark.sql.catalog.default_rewrite_catalog": "org.apache.iceberg.spark.SparkRewriteTableCatalog",
         catalog: "org.apache.iceberg.spark.SparkCatalog",
         f"{catalog}.type": "jdbc",
         f"{catalog}.uri": address,

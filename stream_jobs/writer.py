@@ -19,6 +19,8 @@ from stream_jobs.faults import point
 from stream_jobs.judge import Judge, Judged, files_for
 from stream_jobs.progress import Offsets, Span, Totals, latest, spans
 from stream_jobs.records import BRONZE_COLUMNS
+from stream_jobs.refine import Refiner
+from stream_jobs.session import activate
 from stream_jobs.slices import Slice, below, places, slice_of, window, within
 
 
@@ -46,7 +48,7 @@ class StreamWriter:
         self._in_bronze = self._bronze.progress()
         self._in_quarantine = self._quarantine.progress()
         self._in_silver = self._silver.progress()
-        self._judge = Judge(stream, self._bronze, self._quarantine, self._silver)
+        self._judge = Judge(stream, self._bronze, self._quarantine, self._silver, Refiner(stream))
         self._seen = self._warm()
 
     @property
@@ -72,6 +74,7 @@ class StreamWriter:
 
     def take(self, batch: Slice) -> Outcome | None:
         """Commit new rows of Kafka to the three tables. Rows that bronze has are skipped."""
+        activate(batch.rows.sparkSession)
         batch = batch.beyond(self._in_bronze.offsets)
         if not len(batch):
             return None
