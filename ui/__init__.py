@@ -1,0 +1,1 @@
+"""The explorer: a Streamlit app that reads the lake through Trino and never writes to it."""

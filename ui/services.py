@@ -1,0 +1,133 @@
+"""Whether the parts of the stack answer, and how far the topics are. Looked up over their own protocols, with short limits."""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import httpx
+import streamlit as st
+
+from catalog import query
+from catalog.names import topic
+from catalog.settings import LakeSettings
+
+PATIENCE = 2.0
+
+
+@dataclass(frozen=True)
+class Health:
+    """One part: `state` is ok, degraded, away or unknown; `detail` is for a person."""
+
+    name: str
+    state: str
+    detail: str
+    milliseconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Records in each topic by its partitions' offsets, or the reason why they are not known."""
+
+    ends: dict[str, dict[int, int]]
+    reason: str = ""
+
+
+@st.cache_data(ttl=5, show_spinner=False)
+def health(_settings: LakeSettings, trino_url: str) -> list[Health]:
+    """All parts at once; no answer within 2 s is `away`."""
+    checks = (
+        ("Gateway", lambda: _http(f"{_settings.gateway_url}/readyz")),
+        ("Kafka", lambda: _tcp(_settings.kafka_bootstrap.split(",")[0])),
+        ("Stream job", _stream_job),
+        ("Object store", lambda: _http(f"{_settings.s3_endpoint}/minio/health/live")),
+        ("Catalog database", lambda: _tcp(urlsplit(_settings.catalog_uri).netloc.rpartition("@")[2], 5432)),
+        ("Trino", lambda: _trino(_settings)),
+    )
+    with ThreadPoolExecutor(len(checks)) as pool:
+        return list(pool.map(lambda check: _timed(check[0], check[1]), checks))
+
+
+@st.cache_data(ttl=3, show_spinner=False)
+def topic_ends(bootstrap: str, streams: tuple[str, ...]) -> Ends:
+    """The end offsets of the streams' topics."""
+    try:
+        return Ends(asyncio.run(asyncio.wait_for(_ends(bootstrap, streams), 5.0)))
+    except Exception as failure:  # the overview shows all else without Kafka, whatever the client raises
+        return Ends({}, f"Kafka does not answer at {bootstrap} ({type(failure).__name__})")
+
+
+def lag(ends: dict[int, int] | None, offsets: dict[int, int] | None) -> int | None:
+    """Records in the topic that a table does not have yet; None where the topic is not known."""
+    if ends is None:
+        return None
+    return sum(max(end - (offsets or {}).get(partition, 0), 0) for partition, end in ends.items())
+
+
+async def _ends(bootstrap: str, streams: Sequence[str]) -> dict[str, dict[int, int]]:
+    from aiokafka import AIOKafkaConsumer, TopicPartition
+
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, request_timeout_ms=3000, client_id="sluice-ui")
+    await consumer.start()
+    try:
+        known = await consumer.topics()
+        parts = [
+            TopicPartition(topic(name), partition)
+            for name in streams
+            if topic(name) in known
+            for partition in consumer.partitions_for_topic(topic(name)) or ()
+        ]
+        found = await consumer.end_offsets(parts) if parts else {}
+    finally:
+        await consumer.stop()
+    ends: dict[str, dict[int, int]] = {}
+    for part, offset in found.items():
+        ends.setdefault(part.topic, {})[part.partition] = offset
+    return ends
+
+
+def _timed(name: str, check: object) -> Health:
+    started = time.monotonic()
+    state, detail = check()  # type: ignore[operator]
+    return Health(name, state, detail, round((time.monotonic() - started) * 1000, 1))
+
+
+def _http(url: str) -> tuple[str, str]:
+    try:
+        answer = httpx.get(url, timeout=PATIENCE, trust_env=False)
+    except httpx.HTTPError as failure:
+        return "away", f"no answer at {url} ({type(failure).__name__})"
+    if answer.is_success:
+        return "ok", "answers"
+    return "degraded", f"answers {answer.status_code} at {url}: {answer.text[:120]}"
+
+
+def _stream_job() -> tuple[str, str]:
+    url = os.environ.get("SLUICE_STREAM_URL")
+    port = os.environ.get("SLUICE_STREAM_PORT")
+    if not url and not port:
+        return "unknown", "not configured: SLUICE_STREAM_URL names it"
+    return _http(f"{url or f'http://127.0.0.1:{port}'}/healthz")
+
+
+def _tcp(address: str, default_port: int = 9092) -> tuple[str, str]:
+    host, _, port = address.rpartition(":") if ":" in address else (address, "", str(default_port))
+    try:
+        with socket.create_connection((host, int(port)), timeout=PATIENCE):
+            return "ok", "accepts connections"
+    except (OSError, ValueError) as failure:
+        return "away", f"no connection to {address} ({failure})"
+
+
+def _trino(settings: LakeSettings) -> tuple[str, str]:
+    try:
+        query.run(settings, "select 1", source="sluice-ui")
+    except query.TrinoAwayError as away:
+        return "away", str(away)
+    except query.QueryFailedError as failed:
+        return "degraded", str(failed)
+    return "ok", "answers queries"
