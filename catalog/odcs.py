@@ -83,10 +83,15 @@ def _document(path: Path) -> OpenDataContractStandard:
         raise ContractError(f"holds what JSON can't: {failure}") from None
     if not str(document.get("apiVersion", "v3.")).startswith("v3."):
         raise ContractError(f"apiVersion is {document['apiVersion']}; Sluice reads v3")
+    for schema in document["schema"] if isinstance(document.get("schema"), list) else ():
+        odcs_columns.state_types(schema.get("properties") if isinstance(schema, dict) else None)
     error = next(iter(_standard().iter_errors(document)), None)
     if error is not None:
-        place = "/".join(map(str, error.instance_path))
-        raise ContractError(f"against the standard at /{place}: {error.message[:300]}")
+        place = [str(step) for step in error.instance_path]
+        reason = error.message[:300]
+        if "oneOf" in reason and "quality" in place:
+            reason = "a rule with a metric needs exactly one of mustBe, mustNotBe, mustBeLessThan and the other bounds"
+        raise ContractError(f"against the standard at /{'/'.join(place)}: {reason}")
     try:
         return OpenDataContractStandard(**document)
     except ValidationError as failure:

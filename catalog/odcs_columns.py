@@ -22,7 +22,36 @@ TRANSFORMABLE = {
 }  # fmt: skip
 COLUMN_NAME = re.compile(r"[a-z][a-z0-9_]{0,127}\Z")
 INDEX = re.compile(r"(0|[1-9][0-9]*)\Z")
+# Physical types, without what is in parentheses, to the logical type of a property that states none.
+PHYSICAL = {
+    "integer": ("tinyint", "smallint", "int", "integer", "bigint", "long", "int2", "int4", "int8", "serial", "bigserial"),
+    "number": ("float", "real", "double", "double precision", "decimal", "numeric", "number", "float4", "float8"),
+    "boolean": ("bool", "boolean"), "date": ("date",), "time": ("time",),
+    "timestamp": ("timestamp", "timestamptz", "timestamp with time zone", "datetime"),
+    "object": ("struct", "record"), "array": ("array", "list"),
+}  # fmt: skip
 BOUNDS = (("minimum", "maximum"), ("minLength", "maxLength"), ("minItems", "maxItems"))
+
+
+def state_types(properties: Any) -> None:
+    """Write the default into properties of a raw document that state no logicalType: by physicalType or members, else string.
+
+    The standard makes it optional, but its JSON Schema (3.2.0) then takes each property for a map without a `map`.
+    """
+    for prop in properties if isinstance(properties, list) else ():
+        if not isinstance(prop, dict):
+            continue
+        if "logicalType" not in prop:
+            prop["logicalType"] = _implied(prop)
+        state_types(prop.get("properties"))
+        state_types([prop["items"]] if "items" in prop else None)
+
+
+def _implied(prop: dict[str, Any]) -> str:
+    if "properties" in prop or "items" in prop:
+        return "object" if "properties" in prop else "array"
+    physical = re.split(r"[(<]", str(prop.get("physicalType", "")).lower())[0].strip()
+    return next((logical for logical, names in PHYSICAL.items() if physical in names), "string")
 
 
 def columns(properties: Sequence[SchemaProperty]) -> tuple[Column, ...]:

@@ -8,11 +8,6 @@ from open_data_contract_standard.model import DataQuality
 from catalog.contract import Column, Rule
 from catalog.odcs_words import ContractError, checked_pattern, clean, fits
 
-OPERATORS = (
-    "mustNotBe", "mustBeGreaterThan", "mustBeGreaterOrEqualTo", "mustBeLessThan", "mustBeLessOrEqualTo", "mustBeBetween",
-    "mustNotBeBetween",
-)  # fmt: skip
-
 
 def rules(quality: Sequence[DataQuality] | None, column: Column | None, columns: Collection[str]) -> Iterator[Rule]:
     """The row rules of a schema (`column` None) or of one property. Raises ContractError."""
@@ -46,7 +41,7 @@ def _speaks_of_rows(check: DataQuality) -> bool:
     ):
         return False
     # "None of them" is the only bound that each row keeps or breaks for itself.
-    return check.mustBe in (0, None) and all(getattr(check, operator) is None for operator in OPERATORS)
+    return check.mustBe == 0
 
 
 def _severity(check: DataQuality, name: str) -> str:
