@@ -144,9 +144,9 @@ def _compatible(old: IcebergType, new: IcebergType) -> bool:
 def _shape(kind: IcebergType) -> object:
     """A nested type without its field ids, so that a contract's and a table's can be compared."""
     if kind.is_struct:
-        return {field.name: _shape(field.field_type) for field in kind.fields}  # type: ignore[attr-defined]
+        return {field.name: _shape(field.field_type) for field in kind.fields}
     if kind.is_primitive:
         return str(kind)
     if hasattr(kind, "element_type"):
         return [_shape(kind.element_type)]
-    return [_shape(kind.key_type), _shape(kind.value_type)]  # type: ignore[attr-defined]
+    return [_shape(kind.key_type), _shape(kind.value_type)]

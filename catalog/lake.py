@@ -35,7 +35,7 @@ def prepare(settings: LakeSettings) -> None:
     """Make bucket, catalog tables and namespaces; nothing that exists is touched. Trino needs them before it starts."""
     try:
         with psycopg.connect(settings.catalog_uri, connect_timeout=10) as connection:
-            connection.execute(CATALOG_TABLES)  # type: ignore[arg-type]
+            connection.execute(CATALOG_TABLES)
     except psycopg.OperationalError as failure:
         raise SluiceError(f"The catalog database does not answer ({_host(settings.catalog_uri)}): {failure}") from None
     files = file_system(settings)

@@ -27,7 +27,7 @@ from pyspark.java_gateway import ensure_callback_server_started
 from pyspark.sql import DataFrame, SparkSession
 
 from catalog import names
-from stream_jobs.progress import Offsets, Progress, Totals, decode_offsets, decode_totals, encode_offsets, encode_totals
+from catalog.progress import Offsets, Progress, Totals, decode_offsets, decode_totals, encode_offsets, encode_totals
 from stream_jobs.session import activate
 
 ICEBERG = "org.apache.iceberg"

@@ -52,7 +52,7 @@ class SeenIds:
             self._recent[day] = []
         for known in (self._days, self._recent):
             for old in [d for d in known if d < day - self._horizon]:
-                del known[old]  # type: ignore[attr-defined]
+                del known[old]
 
 
 def id_hash(column: str = "event_id") -> Column:

@@ -7,10 +7,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from catalog.contract import Stream
+from catalog.progress import Offsets, Totals
 from stream_jobs.commit import LakeTable, Staged
 from stream_jobs.duplicates import SeenIds, repeats
 from stream_jobs.entities import Position, fold
-from stream_jobs.progress import Offsets, Totals
 from stream_jobs.refine import OK, Refiner, quarantine_rows, silver_rows
 from stream_jobs.slices import Slice, below
 

@@ -14,13 +14,13 @@ from pyspark.sql import SparkSession
 from catalog import names
 from catalog.contract import SUFFIX, Stream
 from catalog.errors import SluiceError
+from catalog.kafka_offsets import starting_offsets, topic_bounds
 from catalog.lake import file_system
 from catalog.odcs import load_contracts
 from catalog.settings import LakeSettings
 from stream_jobs.commit import FencedError
 from stream_jobs.lease import Lease
 from stream_jobs.metrics import SET_ASIDE, Health, serve
-from stream_jobs.offsets import starting_offsets, topic_bounds
 from stream_jobs.query import Batches, report, start
 from stream_jobs.session import make_session
 from stream_jobs.settings import StreamSettings

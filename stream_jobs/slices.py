@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
+from catalog.progress import Span
 from stream_jobs.duplicates import Hashes, id_hash
-from stream_jobs.progress import Span
 
 
 @dataclass(frozen=True)

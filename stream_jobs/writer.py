@@ -12,12 +12,12 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from catalog import names
 from catalog.contract import Stream
+from catalog.progress import Offsets, Span, Totals, latest, spans
 from stream_jobs.commit import LakeTable
 from stream_jobs.duplicates import SeenIds, id_hash
 from stream_jobs.entities import write_deletes
 from stream_jobs.faults import point
 from stream_jobs.judge import Judge, Judged, files_for
-from stream_jobs.progress import Offsets, Span, Totals, latest, spans
 from stream_jobs.records import BRONZE_COLUMNS
 from stream_jobs.refine import Refiner
 from stream_jobs.session import activate

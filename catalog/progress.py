@@ -4,6 +4,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pyiceberg.table import Table
+
+from catalog import names
+
 # partition -> the next offset to be taken
 Offsets = Mapping[int, int]
 
@@ -74,3 +78,16 @@ def latest(*states: Offsets) -> dict[int, int]:
         for partition, offset in state.items():
             merged[partition] = max(offset, merged.get(partition, offset))
     return merged
+
+
+def table_progress(table: Table) -> Progress:
+    """The state that the newest snapshot with offsets gives, as pyiceberg sees the table."""
+    snapshot = table.current_snapshot()
+    while snapshot is not None:
+        summary = snapshot.summary.additional_properties if snapshot.summary else {}
+        if names.P_OFFSETS in summary:
+            offsets = decode_offsets(summary[names.P_OFFSETS])
+            return Progress(offsets, decode_totals(summary.get(names.P_TOTALS)), snapshot.snapshot_id)
+        parent = snapshot.parent_snapshot_id
+        snapshot = None if parent is None else table.snapshot_by_id(parent)
+    return Progress()
