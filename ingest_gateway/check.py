@@ -74,8 +74,12 @@ def pointer(path: Iterable[str | int]) -> str:
 def too_deep(payloads: Sequence[bytes], values: Sequence[Any], most: int) -> Iterable[int]:
     """Indices of the events that nest objects and lists more than `most` levels."""
     for index, payload in enumerate(payloads):
-        # Brackets in the text bound the depth from above, strings included, at a tenth of the price of a walk.
-        if payload.count(b"{") + payload.count(b"[") > most and _deeper(values[index], most):
+        # Each level takes two brackets at least, and counting them is a tenth of the price of a walk.
+        if (
+            len(payload) > 2 * most
+            and payload.count(b"{") + payload.count(b"[") > most
+            and _deeper(values[index], most)
+        ):
             yield index
 
 

@@ -3,16 +3,13 @@
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
-import orjson
 import structlog
 from starlette.types import Receive, Scope, Send
 
 from catalog.names import H_CONTENT_TYPE, H_CONTRACT_VERSION, H_PRODUCER, H_SOURCE, H_SPEC_VERSION, H_TIME, H_TYPE
 from ingest_gateway import bodies, cloudevents, forms, problems
-from ingest_gateway.bodies import BROKEN, Events
-from ingest_gateway.check import Violation, too_deep
+from ingest_gateway.bodies import Events
 from ingest_gateway.gateway import Gateway
 from ingest_gateway.ids import idempotency_key, request_id
 from ingest_gateway.intake import ClientGone, Hold, RequestHeaders, read_body
@@ -21,6 +18,7 @@ from ingest_gateway.metrics import IN_FLIGHT_BYTES, IN_FLIGHT_REQUESTS, REQUESTS
 from ingest_gateway.problems import Problem, unavailable
 from ingest_gateway.produce import Header, NotAcknowledged, Records
 from ingest_gateway.streams import Served
+from ingest_gateway.verdicts import judge, receipt
 
 H_EVENT_TIME = "ce_eventtime"  # the sender's `time`; ce_time is the receipt's
 ANONYMOUS = b"anonymous"
@@ -28,7 +26,6 @@ _JSON = (b"content-type", b"application/json")
 _LATENCY = {status: REQUESTS.labels(str(status)).observe for status in (202, 207, 422, 503)}
 log = structlog.get_logger("sluice.gateway.submit")
 
-Verdicts = dict[int, tuple[Violation, ...]]  # index → what is wrong; an event that is not in it is good
 Answer = tuple[int, bytes, list[tuple[bytes, bytes]]]
 
 
@@ -84,7 +81,7 @@ class Submit:
         events = await _events(body, kind, headers, served, gateway)
         count = len(events.payloads)
         ids = _ids(events, key, gateway)
-        refused = _judge(events, served, body, gateway)
+        refused = judge(events, served.checker, len(body), gateway.settings)
         if refused:
             counters.refused(len(refused))
         good = [i for i in range(count) if i not in refused] if refused else range(count)
@@ -95,7 +92,7 @@ class Submit:
             raise
         counters.accepted(len(good))
         status = 202 if not refused else 207 if good else 422
-        return status, _receipt(served.stream.name, ids, refused, good, placed), [_JSON]
+        return status, receipt(served.stream.name, ids, refused, good, placed), [_JSON]
 
 
 async def _events(body: bytes, kind: str, headers: RequestHeaders, served: Served, gateway: Gateway) -> Events:
@@ -139,30 +136,6 @@ def _ids(events: Events, key: str | None, gateway: Gateway) -> list[str]:
     return [f"{key}-{position}" for position in range(count)] if events.batch else [key]
 
 
-def _judge(events: Events, served: Served, body: bytes, gateway: Gateway) -> Verdicts:
-    """Pure but for the settings: what is wrong with which events."""
-    settings = gateway.settings
-    refused: Verdicts = {index: (Violation(*why),) for index, why in events.broken.items()}
-    values, payloads = events.values, events.payloads
-    if refused or not served.checker.all_valid(values):
-        for index, value in enumerate(values):
-            if value is not BROKEN and (found := served.checker.violations(value)):
-                refused[index] = found
-    # Brackets beyond one an event bound the depth of every event at once; scalars, which have none, are in `refused`.
-    if refused or body.count(b"{") + body.count(b"[") > settings.max_depth + len(values):
-        for index in too_deep(payloads, values, settings.max_depth):
-            refused[index] = (Violation("", f"is nested more than {settings.max_depth} levels"),)
-    if len(body) > settings.max_event_bytes:
-        for index, payload in enumerate(payloads):
-            if len(payload) > settings.max_event_bytes:
-                detail = f"has {len(payload)} bytes; an event may have {settings.max_event_bytes}"
-                refused[index] = (Violation("", detail),)
-    if refused and events.prefix:
-        for index in refused.keys() - events.broken.keys():
-            refused[index] = tuple(Violation(events.prefix + v.pointer, v.message) for v in refused[index])
-    return refused
-
-
 async def _write(
     events: Events, ids: Sequence[str], good: Sequence[int], served: Served, received: datetime, gateway: Gateway
 ) -> tuple[Sequence[int], Sequence[int | None]]:
@@ -200,28 +173,6 @@ def _with(common: list[Header], attributes: Mapping[str, str]) -> list[Header]:
     """The headers of an event that brought its own attributes: its `type` and `source` replace ours, its `time` stands beside."""
     given = {H_EVENT_TIME if name == "time" else f"ce_{name}": text.encode() for name, text in attributes.items()}
     return [(name, given.pop(name, value)) for name, value in common] + list(given.items())
-
-
-def _receipt(
-    stream: str,
-    ids: Sequence[str],
-    refused: Verdicts,
-    good: Sequence[int],
-    placed: tuple[Sequence[int], Sequence[int | None]],
-) -> bytes:
-    """The answer's body: a verdict for each event, in the order sent."""
-    verdicts: list[Any] = [
-        {"id": ids[index], "status": "accepted", "partition": partition, "offset": offset}
-        for index, partition, offset in zip(good, *placed, strict=True)
-    ]
-    if refused:
-        accepted = iter(verdicts)
-        verdicts = [_refusal(ids[i], refused[i]) if i in refused else next(accepted) for i in range(len(ids))]
-    return orjson.dumps({"stream": stream, "accepted": len(good), "refused": len(refused), "events": verdicts})
-
-
-def _refusal(event_id: str, violations: tuple[Violation, ...]) -> dict[str, Any]:
-    return {"id": event_id, "status": "refused", "errors": violations}
 
 
 def _problem(problem: Problem, request_name: str) -> Answer:

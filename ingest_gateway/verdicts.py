@@ -1,0 +1,56 @@
+"""What becomes of each event: judged before anything is sent, told in the receipt after all is acknowledged."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from ingest_gateway.bodies import BROKEN, Events
+from ingest_gateway.check import Checker, Violation, too_deep
+from ingest_gateway.settings import GatewaySettings
+
+Refused = dict[int, tuple[Violation, ...]]  # index → what is wrong; an event that is not in it is good
+
+
+def judge(events: Events, checker: Checker, body_bytes: int, settings: GatewaySettings) -> Refused:
+    """Which events are refused, and why: not JSON, against the contract, nested too deep, too large."""
+    refused: Refused = {index: (Violation(*why),) for index, why in events.broken.items()}
+    values, payloads = events.values, events.payloads
+    if refused or not checker.all_valid(values):
+        for index, value in enumerate(values):
+            if value is not BROKEN and (found := checker.violations(value)):
+                refused[index] = found
+    for index in too_deep(payloads, values, settings.max_depth):
+        if index not in events.broken:
+            refused[index] = (Violation("", f"is nested more than {settings.max_depth} levels"),)
+    if body_bytes > settings.max_event_bytes:
+        for index, payload in enumerate(payloads):
+            if len(payload) > settings.max_event_bytes and index not in events.broken:
+                detail = f"has {len(payload)} bytes; an event may have {settings.max_event_bytes}"
+                refused[index] = (Violation("", detail),)
+    if refused and events.prefix:
+        for index in refused.keys() - events.broken.keys():
+            refused[index] = tuple(Violation(events.prefix + v.pointer, v.message) for v in refused[index])
+    return refused
+
+
+def receipt(
+    stream: str,
+    ids: Sequence[str],
+    refused: Refused,
+    good: Sequence[int],
+    placed: tuple[Sequence[int], Sequence[int | None]],
+) -> bytes:
+    """The answer's body: a verdict for each event, in the order sent. `placed`: partitions and offsets of the good ones."""
+    verdicts: list[Any] = [
+        {"id": ids[index], "status": "accepted", "partition": partition, "offset": offset}
+        for index, partition, offset in zip(good, *placed, strict=True)
+    ]
+    if refused:
+        accepted = iter(verdicts)
+        verdicts = [_refusal(ids[i], refused[i]) if i in refused else next(accepted) for i in range(len(ids))]
+    return orjson.dumps({"stream": stream, "accepted": len(good), "refused": len(refused), "events": verdicts})
+
+
+def _refusal(event_id: str, violations: tuple[Violation, ...]) -> dict[str, Any]:
+    return {"id": event_id, "status": "refused", "errors": violations}
