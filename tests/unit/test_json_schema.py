@@ -105,6 +105,7 @@ class TestPlaces:
 
     def test_what_is_optional_all_the_way_may_be_absent_or_null_at_each_level(self) -> None:
         deep = column("x", "integer", pointer=("a", "b", 0, "c"))
+        value: Any
         for value in (
             {},
             {"a": None},
