@@ -13,24 +13,32 @@ class GatewaySettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SLUICE_GATEWAY_", frozen=True, extra="ignore")
 
-    host: str = Field("127.0.0.1", description="address to bind")
-    port: int = Field(8000, ge=1, le=65535, description="port to bind")
-    workers: int = Field(1, ge=1, le=64, description="processes that share the port")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
-    max_body_bytes: int = Field(8 << 20, ge=1024, le=1 << 30, description="largest request body")
-    max_event_bytes: int = Field(900_000, ge=64, le=64 << 20, description="largest single event")
-    max_events: int = Field(10_000, ge=1, le=1_000_000, description="most events in a request")
-    max_depth: int = Field(64, ge=1, le=500, description="deepest nesting of an event")
-    max_in_flight_bytes: int = Field(64 << 20, ge=1024, description="bodies held at a time, before 503")
-    read_timeout: float = Field(30.0, gt=0, le=3600, description="longest wait for a request's body, before 408")
-    produce_timeout: float = Field(
-        10.0, gt=0, le=300, description="longest wait for Kafka's acknowledgement, before 503"
+    host: str = Field(default="127.0.0.1", description="address to bind")
+    port: int = Field(default=8000, ge=1, le=65535, description="port to bind")
+    workers: int = Field(default=1, ge=1, le=64, description="processes that share the port")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least level that is logged"
     )
-    batch_bytes: int = Field(960_000, ge=1024, le=64 << 20, description="Kafka record batch; below message.max.bytes")
-    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field("none", description="of record batches")
-    retry_after: int = Field(1, ge=1, le=3600, description="Retry-After of a 503")
-    contract_poll: float = Field(1.0, gt=0, le=3600, description="how often the contract files are looked at")
-    shutdown_timeout: int = Field(30, ge=1, le=3600, description="how long a stop waits for requests under way")
+    max_body_bytes: int = Field(default=8 << 20, ge=1024, le=1 << 30, description="largest request body")
+    max_event_bytes: int = Field(default=900_000, ge=64, le=64 << 20, description="largest single event")
+    max_events: int = Field(default=10_000, ge=1, le=1_000_000, description="most events in a request")
+    max_depth: int = Field(default=64, ge=1, le=500, description="deepest nesting of an event")
+    max_in_flight_bytes: int = Field(default=64 << 20, ge=1024, description="bodies held at a time, before 503")
+    read_timeout: float = Field(
+        default=30.0, gt=0, le=3600, description="longest wait for a request's body, before 408"
+    )
+    produce_timeout: float = Field(
+        default=10.0, gt=0, le=300, description="longest wait for Kafka's acknowledgement, before 503"
+    )
+    batch_bytes: int = Field(
+        default=960_000, ge=1024, le=64 << 20, description="Kafka record batch; below message.max.bytes"
+    )
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
+        default="none", description="of record batches"
+    )
+    retry_after: int = Field(default=1, ge=1, le=3600, description="Retry-After of a 503")
+    contract_poll: float = Field(default=1.0, gt=0, le=3600, description="how often the contract files are looked at")
+    shutdown_timeout: int = Field(default=30, ge=1, le=3600, description="how long a stop waits for requests under way")
 
     @model_validator(mode="after")
     def _limits_fit(self) -> Self:
