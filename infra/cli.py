@@ -1,14 +1,14 @@
-"""The command `sluice`. Each command is a module of `infra.commands`, imported only when it is called, so that all start quickly."""
+"""The command `sluice`. A command is a module of `infra.commands`, imported only when it is called: all start quickly."""
 
 import importlib
 import importlib.util
+import os
 import sys
 from typing import Any
 
-import click
 import typer
 from typer.core import TyperGroup
-from typer.main import get_command_from_info
+from typer.main import get_command, get_command_from_info
 from typer.models import CommandInfo
 
 from catalog.errors import SluiceError
@@ -32,6 +32,8 @@ COMMANDS = {
     "bench": "Measure the stack on this machine.",
     "test": "Run the tests.",
 }
+# These choose or read the stack's settings themselves; all others work on a stack that runs and find it in the environment.
+OWN_SETTINGS = {"up", "down", "status", "logs", "restart", "doctor", "test"}
 EPILOG = """\
 Examples:\n
   ./sluice up --demo\n
@@ -46,24 +48,36 @@ Examples:\n
 class LazyCommands(TyperGroup):
     """Looks a command's module up when it is asked for."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         return [name for name in COMMANDS if importlib.util.find_spec(f"infra.commands.{name}")]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in self.list_commands(ctx):
             return None
-        if ctx.resilient_parsing or "--help" in sys.argv[1:2] or len(sys.argv) == 1:
-            return click.Command(cmd_name, help=COMMANDS[cmd_name])  # the help page needs no more than the summary
-        function: Any = getattr(importlib.import_module(f"infra.commands.{cmd_name}"), cmd_name)
-        if isinstance(function, click.Command):
-            return function
+        function: Any = _summary_only
+        if cmd_name in sys.argv[1:]:  # the help page needs no more than the summaries
+            if cmd_name not in OWN_SETTINGS:
+                _adopt_stack()
+            function = getattr(importlib.import_module(f"infra.commands.{cmd_name}"), cmd_name)
         if isinstance(function, typer.Typer):
-            return typer.main.get_command(function)
-        return get_command_from_info(
-            CommandInfo(cmd_name, callback=function, no_args_is_help=False),
-            pretty_exceptions_short=True,
-            rich_markup_mode=None,
-        )
+            return get_command(function)
+        summary = COMMANDS[cmd_name] if function is _summary_only else None
+        info = CommandInfo(cmd_name, callback=function, help=summary)
+        return get_command_from_info(info, pretty_exceptions_short=True, rich_markup_mode=None)
+
+
+def _adopt_stack() -> None:
+    """Point this process at the checkout's stack, if it has one; what the caller's environment says comes first."""
+    from infra.native import config
+
+    stack = config.load(config.state_folder())
+    if stack is not None:
+        for name, value in config.variables(stack).items():
+            os.environ.setdefault(name, value)
+
+
+def _summary_only() -> None:
+    """Stands for a command on the help page."""
 
 
 app = typer.Typer(

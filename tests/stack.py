@@ -65,7 +65,9 @@ class Stack:
     def environ(self) -> dict[str, str]:
         """This process's environment without its own SLUICE_* settings, pointed at the stack."""
         kept = {"SLUICE_CACHE", "SLUICE_PYTHON", "SLUICE_IVY_SETTINGS"}
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_") or name in kept}
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith("SLUICE_") or name in kept
+        }
         return {**inherited, **self.settings, "SLUICE_STATE": str(self.state)}
 
     def popen(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:

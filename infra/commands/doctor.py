@@ -11,7 +11,12 @@ from infra.native import config
 from infra.native.checkup import findings
 from infra.native.status import wide_console
 
-SIGNS = {"ok": "[green]ok[/]", "fetch": "[cyan]will be fetched[/]", "note": "[yellow]note[/]", "lack": "[red]missing[/]"}
+SIGNS = {
+    "ok": "[green]ok[/]",
+    "fetch": "[cyan]will be fetched[/]",
+    "note": "[yellow]note[/]",
+    "lack": "[red]missing[/]",
+}
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="A list of findings.")] = False) -> None:

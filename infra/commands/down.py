@@ -14,7 +14,9 @@ from infra.native.cache import only_one
 
 
 def down(
-    purge: Annotated[bool, typer.Option("--purge", help="Delete the state too: topics, tables, logs, passwords.")] = False,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Delete the state too: topics, tables, logs, passwords.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="What was ended, as an object.")] = False,
 ) -> None:

@@ -8,7 +8,9 @@ from infra.native import config, control, parts
 from infra.native import status as native
 
 
-def status(as_json: Annotated[bool, typer.Option("--json", help="A list of objects, one for each part.")] = False) -> None:
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects, one for each part.")] = False,
+) -> None:
     """Show each part with its state, URL, pid, memory (of its whole process tree) and restarts after crashes."""
     state = config.state_folder()
     stack = config.load(state)

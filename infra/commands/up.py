@@ -21,7 +21,9 @@ def up(
     demo: Annotated[bool, typer.Option("--demo", help="Then send the demo data and show where it went.")] = False,
     only: Annotated[str | None, typer.Option("--only", help=PARTS_HELP)] = None,
     port: Annotated[list[str] | None, typer.Option("--port", help="PART=NUMBER, as often as needed.")] = None,
-    port_base: Annotated[int | None, typer.Option("--port-base", help="The first of a row of ports for all parts.")] = None,
+    port_base: Annotated[
+        int | None, typer.Option("--port-base", help="The first of a row of ports for all parts.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The status of all parts at the end.")] = False,
 ) -> None:
     """Start what does not run yet: fetch what is missing, start every part, wait until all are ready.
@@ -51,7 +53,9 @@ def _ports(options: list[str]) -> dict[str, int]:
     for option in options:
         name, _, value = option.partition("=")
         if name not in config.PORT_NAMES:
-            raise SluiceError(f"--port {option}: write it as PART=NUMBER, with PART one of {', '.join(config.PORT_NAMES)}")
+            raise SluiceError(
+                f"--port {option}: write it as PART=NUMBER, with PART one of {', '.join(config.PORT_NAMES)}"
+            )
         chosen[name] = config.parse_port(f"--port {name}", value)
     return chosen
 

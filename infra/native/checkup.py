@@ -57,7 +57,9 @@ def _user() -> str:
 
 def _cores() -> Finding:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Finding("cores", "ok" if cores >= 2 else "note", f"{cores}", "" if cores >= 2 else "a start takes minutes on one core")
+    return Finding(
+        "cores", "ok" if cores >= 2 else "note", f"{cores}", "" if cores >= 2 else "a start takes minutes on one core"
+    )
 
 
 def _memory() -> Finding:
@@ -66,7 +68,10 @@ def _memory() -> Finding:
     if memory.available >= MEMORY_WANTED:
         return Finding("memory", "ok", text)
     return Finding(
-        "memory", "note", text, "the whole stack takes up to 6 GiB; lower SLUICE_MEMORY_TRINO and SLUICE_MEMORY_STREAM, or use --only"
+        "memory",
+        "note",
+        text,
+        "the whole stack takes up to 6 GiB; lower SLUICE_MEMORY_TRINO and SLUICE_MEMORY_STREAM, or use --only",
     )
 
 
@@ -109,7 +114,9 @@ def _wheel(subject: str, component: Component, cache: Path, users: str, remedy: 
     if is_complete(component.folder(cache)):
         return Finding(subject, "ok", f"{component.folder(cache)} for {users}")
     if not component.artifacts:
-        return Finding(subject, "lack", f"none installed for {users}, and none can be fetched for {this_platform()}", remedy)
+        return Finding(
+            subject, "lack", f"none installed for {users}, and none can be fetched for {this_platform()}", remedy
+        )
     return Finding(subject, "fetch", f"{component.size / 1e6:.0f} MB for {users}")
 
 
@@ -146,6 +153,8 @@ def _stack(state: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
         if name.partition("_")[0] in running:
             continue
         if owner := processes.owner_of_port(stack.bind, port):
-            yield Finding("ports", "lack", f"{port} for {name} is taken by {owner}", f"./sluice up --port {name}=NUMBER")
+            yield Finding(
+                "ports", "lack", f"{port} for {name} is taken by {owner}", f"./sluice up --port {name}=NUMBER"
+            )
     if not running:
         yield Finding("ports", "ok", f"{min(stack.ports.values())} to {max(stack.ports.values())} on {stack.bind}")

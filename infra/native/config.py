@@ -3,6 +3,7 @@
 `environment(state)` gives every SLUICE_* variable that parts and commands read.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -56,7 +57,7 @@ class Stack:
     @property
     def host(self) -> str:
         """The address at which clients reach it: a wildcard is no address."""
-        if self.bind in {"0.0.0.0", "::"}:  # noqa: S104
+        if self.bind in {"0.0.0.0", "::"}:
             return os.environ.get("SLUICE_ADVERTISED_HOST") or socket.gethostname()
         return self.bind
 
@@ -118,7 +119,8 @@ def choose(
     _check_ports(chosen)
     known = before.memory if before else {}
     memory = {
-        part: environ.get(f"SLUICE_MEMORY_{part.upper()}") or known.get(part, default) for part, default in MEMORY.items()
+        part: environ.get(f"SLUICE_MEMORY_{part.upper()}") or known.get(part, default)
+        for part, default in MEMORY.items()
     }
     for part, value in memory.items():
         parse_memory(f"SLUICE_MEMORY_{part.upper()}", value)
@@ -157,7 +159,9 @@ def _check_ports(ports: Mapping[str, int]) -> None:
     by_port: dict[int, str] = {}
     for name, port in ports.items():
         if port in by_port:
-            raise SluiceError(f"{by_port[port]} and {name} are both given port {port}: set SLUICE_PORT_{name.upper()} to another")
+            raise SluiceError(
+                f"{by_port[port]} and {name} are both given port {port}: set SLUICE_PORT_{name.upper()} to another"
+            )
         by_port[port] = name
 
 
@@ -211,8 +215,6 @@ def variables(stack: Stack) -> dict[str, str]:
     }
     values |= {f"SLUICE_PORT_{name.upper()}": str(port) for name, port in stack.ports.items()}
     values |= {f"SLUICE_MEMORY_{part.upper()}": limit for part, limit in stack.memory.items()}
-    try:
+    with contextlib.suppress(SluiceError):  # commands that start no Spark do without
         values["SLUICE_JAVA"] = str(java_for_spark(cache).path)
-    except SluiceError:
-        pass  # commands that start no Spark do without
     return values

@@ -39,7 +39,9 @@ def ask(state: Path, do: str, names: Iterable[str] = ()) -> Record | None:
     except (FileNotFoundError, ConnectionError):
         return None
     except TimeoutError:
-        raise SluiceError(f"The supervisor does not answer; see {state / 'log' / 'supervisor.log'}, or end all with `sluice down`") from None
+        raise SluiceError(
+            f"The supervisor does not answer; see {state / 'log' / 'supervisor.log'}, or end all with `sluice down`"
+        ) from None
     if not line:
         return None
     document = json.loads(line)
@@ -105,7 +107,7 @@ def start_supervisor(state: Path) -> None:
 
 
 def end_all(state: Path, told: Callable[[str], None]) -> list[str]:
-    """End every process of the stack and no other; returns the names of the parts that ran. `told` is called for each ended part."""
+    """End every process of the stack and no other; returns which parts ran. `told` is called for each that has ended."""
     stack = config.load(state)
     before = view(state)
     ran = before.running()

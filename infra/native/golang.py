@@ -26,7 +26,7 @@ def installed_go() -> Path | None:
 
 
 def build(artifact: Artifact, go: Path, own_go: bool, work: Path, stop: Event, say: Callable[[str], None]) -> Path:
-    """Build `artifact` and return the program. With a Go of our own its caches stay below `work`; an installed Go uses the user's."""
+    """Build `artifact` and return the program. A fetched Go keeps its caches below `work`; an installed one uses the user's."""
     environment = {"GOTOOLCHAIN": "local", "GOFLAGS": "-modcacherw", "CGO_ENABLED": "0", "GOWORK": "off"}
     if own_go:
         environment |= {"GOPATH": str(work / "path"), "GOCACHE": str(work / "objects")}
@@ -42,7 +42,18 @@ def build(artifact: Artifact, go: Path, own_go: bool, work: Path, stop: Event, s
         say(f"compiled {built} of {total} packages" if built else "compiling")
 
     # -mod=readonly: the module's go.sum must match what is compiled.
-    command = [str(go), "build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", str(program), "."]
+    command = [
+        str(go),
+        "build",
+        "-v",
+        "-mod=readonly",
+        "-trimpath",
+        "-buildvcs=false",
+        "-ldflags=-s -w",
+        "-o",
+        str(program),
+        ".",
+    ]
     run_tool(command, log, stop, environment, folder, progress)
     return program
 
@@ -58,5 +69,7 @@ def _module(
     text = log.read_text()
     facts = json.loads(text[text.index("{") : text.rindex("}") + 1])
     if facts["Sum"] != artifact.sha256:
-        raise SluiceError(f"{artifact.identity} has hash {facts['Sum']}, the lock says {artifact.sha256}: it was changed on its way")
+        raise SluiceError(
+            f"{artifact.identity} has hash {facts['Sum']}, the lock says {artifact.sha256}: it was changed on its way"
+        )
     return Path(facts["Dir"])

@@ -29,9 +29,15 @@ TRUST_PASSWORD = "changeit"
 
 def ivy_jar() -> Path:
     found = importlib.util.find_spec("pyspark")
-    jars = sorted(Path(found.submodule_search_locations[0], "jars").glob("ivy-*.jar")) if found and found.submodule_search_locations else []
+    jars = (
+        sorted(Path(found.submodule_search_locations[0], "jars").glob("ivy-*.jar"))
+        if found and found.submodule_search_locations
+        else []
+    )
     if not jars:
-        raise SluiceError("pyspark's Ivy is missing: remove the environment (`sluice doctor` shows where) and start again")
+        raise SluiceError(
+            "pyspark's Ivy is missing: remove the environment (`sluice doctor` shows where) and start again"
+        )
     return jars[0]
 
 

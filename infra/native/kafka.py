@@ -12,6 +12,7 @@ from infra.native.cache import cache_folder
 from infra.native.components import components
 from infra.native.config import LOOPBACK, Stack
 from infra.native.fetch import java_for_spark
+from infra.native.java import class_archive
 from infra.native.part import Part
 
 LOGGING = """\
@@ -31,7 +32,7 @@ def kafka_part(stack: Stack) -> Part:
     probe = probes.kafka(stack.host, stack.ports["kafka"])
     return Part(
         name="kafka",
-        command=(*_java(stack, etc), "kafka.Kafka", str(etc / "server.properties")),
+        command=(*_java(stack, etc, archive=True), "kafka.Kafka", str(etc / "server.properties")),
         ready=probe,
         healthy=probe,
         port=stack.ports["kafka"],
@@ -42,10 +43,12 @@ def kafka_part(stack: Stack) -> Part:
     )
 
 
-def _java(stack: Stack, etc: Path) -> tuple[str, ...]:
+def _java(stack: Stack, etc: Path, archive: bool = False) -> tuple[str, ...]:
     jars = components()["kafka"].folder(cache_folder())
+    runtime = java_for_spark(cache_folder())
     return (
-        str(java_for_spark(cache_folder()).path),
+        str(runtime.path),
+        *(class_archive(runtime, jars / "kafka.jsa") if archive else ()),
         f"-Xmx{stack.memory['kafka']}",
         "-Xms128m",
         "-XX:+UseG1GC",
@@ -101,7 +104,15 @@ def _prepare(stack: Stack, etc: Path) -> None:
         return
     shutil.rmtree(data, ignore_errors=True)
     cluster = base64.urlsafe_b64encode(hashlib.sha256(stack.identity.encode()).digest()[:16]).decode().rstrip("=")
-    command = [*_java(stack, etc), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(etc / "server.properties")]
+    command = [
+        *_java(stack, etc),
+        "kafka.tools.StorageTool",
+        "format",
+        "-t",
+        cluster,
+        "-c",
+        str(etc / "server.properties"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no output"]

@@ -58,8 +58,13 @@ def _refuse_moving(stack: Stack, view: control.View) -> None:
         return
     moved = [name for name, port in stack.ports.items() if before.ports.get(name) != port]
     if moved or before.bind != stack.bind:
-        what = ", ".join(f"port of {name} {before.ports.get(name)} → {stack.ports[name]}" for name in moved) or "SLUICE_BIND"
-        raise SluiceError(f"The stack runs with other settings ({what}): `sluice down` first, then `sluice up` with the new ones")
+        what = (
+            ", ".join(f"port of {name} {before.ports.get(name)} → {stack.ports[name]}" for name in moved)
+            or "SLUICE_BIND"
+        )
+        raise SluiceError(
+            f"The stack runs with other settings ({what}): `sluice down` first, then `sluice up` with the new ones"
+        )
 
 
 def _require_free_ports(stack: Stack, services: Iterable[str]) -> None:
@@ -93,7 +98,9 @@ def _await_ready(stack: Stack, wanted: list[str], console: Console) -> None:
                 if status.state in {"ready", "done", "unready"} and name not in reported:
                     reported.add(name)
                     if name in parts.SERVICES:
-                        console.print(f"{name:<9} ready  {url(stack, name) or '':<50} {time.monotonic() - began:5.1f} s")
+                        console.print(
+                            f"{name:<9} ready  {url(stack, name) or '':<50} {time.monotonic() - began:5.1f} s"
+                        )
             left = [name for name in wanted if name not in reported]
             if not left:
                 return

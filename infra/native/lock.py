@@ -33,7 +33,9 @@ def locked(wanted: Wanted, work: Path) -> Iterator[Artifact]:
         yield from (_maven(file) for file in files)
     elif wanted.source == "go":
         (root,) = wanted.roots
-        shown = subprocess.run(["go", "mod", "download", "-json", root], capture_output=True, text=True, check=True, cwd=work)
+        shown = subprocess.run(
+            ["go", "mod", "download", "-json", root], capture_output=True, text=True, check=True, cwd=work
+        )
         yield Artifact(root, root.split("/")[-1].split("@")[0], 0, json.loads(shown.stdout)["Sum"])
     else:
         (root,) = wanted.roots

@@ -16,7 +16,14 @@ from infra.native.trino import trino_part
 # Every service, in the order in which `status` shows them.
 SERVICES = ("postgres", "minio", "kafka", "trino", "gateway", "stream", "gold", "ui")
 # `down` ends these groups one after another, so that nothing is asked for what is already gone.
-STOP_ORDER = (("ui", "gold", "tables", "catalog"), ("gateway",), ("stream",), ("trino",), ("kafka", "minio"), ("postgres",))
+STOP_ORDER = (
+    ("ui", "gold", "tables", "catalog"),
+    ("gateway",),
+    ("stream",),
+    ("trino",),
+    ("kafka", "minio"),
+    ("postgres",),
+)
 NEEDS: dict[str, tuple[str, ...]] = {
     "postgres": (),
     "minio": (),
@@ -171,7 +178,14 @@ def _ui(stack: Stack) -> Part:
             stack.memory["ui"],
             *("-m", "streamlit", "run", str(CHECKOUT / "ui" / "app.py")),
             *("--server.headless", "true", "--server.address", stack.bind, "--server.port", str(stack.ports["ui"])),
-            *("--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none", "--client.toolbarMode", "minimal"),
+            *(
+                "--browser.gatherUsageStats",
+                "false",
+                "--server.fileWatcherType",
+                "none",
+                "--client.toolbarMode",
+                "minimal",
+            ),
         ),
         ready=probes.http(f"{url}/_stcore/health"),
         healthy=probes.http(f"{url}/_stcore/health"),

@@ -60,11 +60,11 @@ def _prepare(stack: Stack, data: Path) -> None:
     password = data / "password"
     password.touch(mode=0o600)
     password.write_text(stack.passwords["postgres"])
-    if os.geteuid() == 0:
+    prefix = _as_ordinary_user(stack)
+    if prefix and prefix == _as_nobody():
         user = _nobody()
         for path in (data, password):
             os.chown(path, user.pw_uid, user.pw_gid)
-    prefix = _as_ordinary_user(stack)
     _run([*prefix, str(_programs() / "initdb"), "-D", str(cluster), "-U", "postgres", "--pwfile", str(password),
           "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"], "")  # fmt: skip
     password.unlink()
@@ -87,24 +87,33 @@ def _run(command: list[str], text: str) -> None:
 def _as_ordinary_user(stack: Stack) -> list[str]:
     """PostgreSQL refuses to run as root, so root runs it as `nobody`.
 
-    Where `nobody` cannot reach the checkout or the cache (a home folder is 0700), it keeps the one capability that lets it pass
-    through folders: no folder is opened to others, and all of a stack's state stays below its state folder.
+    Where `nobody` cannot reach the checkout or the cache (a home folder is 0700), it runs in a user namespace of its own
+    instead, in which root bears another number: no folder is opened to others. A cluster stays with the way it was made by.
     """
     if os.geteuid() != 0:
         return []
-    setpriv = shutil.which("setpriv")
-    if not setpriv:
-        raise SluiceError("root runs PostgreSQL through setpriv, which is missing: apt-get install util-linux")
-    user = _nobody()
-    prefix = [setpriv, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-    for capability in ("", "dac_read_search", "dac_override"):
-        kept = [f"--inh-caps=+{capability}", f"--ambient-caps=+{capability}"] if capability else []
-        if _reaches((*prefix, *kept), (stack.folder("data"), _programs())):
-            return [*prefix, *kept]
+    cluster = stack.folder("data", "postgres", "cluster")
+    made_by_root = cluster.exists() and cluster.stat().st_uid == 0
+    ways = [_in_namespace()] if made_by_root else [_as_nobody()] if cluster.exists() else [_as_nobody(), _in_namespace()]
+    for way in ways:
+        if way and _reaches(tuple(way), (stack.folder("data"), _programs())):
+            return way
     raise SluiceError(
-        f"PostgreSQL runs as `nobody`, who cannot reach {stack.state} or {cache_folder()}: "
-        "set SLUICE_STATE and SLUICE_CACHE to folders that others may enter, or run as an ordinary user"
+        f"PostgreSQL does not run as root, and neither `nobody` nor a user namespace can reach {stack.state} and "
+        f"{cache_folder()}: set SLUICE_STATE and SLUICE_CACHE to folders that others may enter, or run as an ordinary user"
     )
+
+
+def _as_nobody() -> list[str]:
+    setpriv = shutil.which("setpriv")
+    user = _nobody()
+    return [setpriv, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"] if setpriv else []
+
+
+def _in_namespace() -> list[str]:
+    unshare = shutil.which("unshare")
+    user = _nobody()
+    return [unshare, "--user", f"--map-user={user.pw_uid}", f"--map-group={user.pw_gid}"] if unshare else []
 
 
 @cache
@@ -112,7 +121,9 @@ def _reaches(prefix: tuple[str, ...], folders: tuple[Path, ...]) -> bool:
     """Whether a process started that way can enter the folders."""
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
-        if subprocess.run([*prefix, "/bin/sh", "-c", 'cd "$1"', "sh", str(folder)], capture_output=True, check=False).returncode:
+        if subprocess.run(
+            [*prefix, "/bin/sh", "-c", 'cd "$1"', "sh", str(folder)], capture_output=True, check=False
+        ).returncode:
             return False
     return True
 
@@ -121,4 +132,6 @@ def _nobody() -> pwd.struct_passwd:
     try:
         return pwd.getpwnam("nobody")
     except KeyError:
-        raise SluiceError("root runs PostgreSQL as the user `nobody`, who is missing: useradd --system nobody") from None
+        raise SluiceError(
+            "root runs PostgreSQL as the user `nobody`, who is missing: useradd --system nobody"
+        ) from None

@@ -125,7 +125,8 @@ def owner_of_port(bind: str, port: int) -> str | None:
                 return f"nobody, but {bind} is no address of this machine (SLUICE_BIND)"
     try:
         for connection in psutil.net_connections(kind="tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            address = connection.laddr
+            if connection.status == psutil.CONN_LISTEN and address and address.port == port and connection.pid:
                 with contextlib.suppress(psutil.Error):
                     command = " ".join(psutil.Process(connection.pid).cmdline())[:80]
                     return f"pid {connection.pid} ({command})"

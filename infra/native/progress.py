@@ -39,7 +39,9 @@ class Track:
 
     def done(self, seconds: float) -> None:
         if self._progress:
-            self._progress.update(self._task, total=self._size or 1, completed=self._size or 1, note=f"done in {seconds:.0f} s")
+            self._progress.update(
+                self._task, total=self._size or 1, completed=self._size or 1, note=f"done in {seconds:.0f} s"
+            )
         else:
             self._console.print(f"{self._name}: done in {seconds:.0f} s")
 

@@ -10,7 +10,14 @@ from infra.native import parts, processes
 from infra.native.config import Stack
 from infra.native.control import View
 
-COLOURS = {"ready": "green", "starting": "yellow", "waiting": "yellow", "backoff": "red", "failed": "red", "unready": "red"}
+COLOURS = {
+    "ready": "green",
+    "starting": "yellow",
+    "waiting": "yellow",
+    "backoff": "red",
+    "failed": "red",
+    "unready": "red",
+}
 
 
 @dataclass(frozen=True)

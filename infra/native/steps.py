@@ -7,7 +7,7 @@ from catalog.errors import SluiceError
 
 def catalog() -> None:
     """The bucket and the catalog's own tables, which Trino must find when it starts."""
-    from catalog.apply import prepare
+    from catalog.lake import prepare
     from catalog.settings import lake_settings
 
     prepare(lake_settings())

@@ -1,4 +1,4 @@
-"""The process that owns a stack's parts: `python -m infra.native.supervisor STATE`, started by `sluice up`, one for each state folder.
+"""The process that owns a stack's parts: `python -m infra.native.supervisor STATE`, started by `sluice up`, one for each state.
 
 It answers one JSON line for each connection to the UNIX socket `run/control`, and writes every change to `run/parts.json`, from
 which `status` and `down` know the parts if the supervisor is gone. Its parts live on without it; the next one takes them over.
@@ -68,7 +68,9 @@ class Supervisor:
 
     def record(self) -> Record:
         with self.changed:
-            return Record(processes.identify(os.getpid()), {name: runner.status for name, runner in self._runners.items()})
+            return Record(
+                processes.identify(os.getpid()), {name: runner.status for name, runner in self._runners.items()}
+            )
 
     def keep_record(self) -> None:
         """Write the state of all parts after every change, and bound the logs; runs until the supervisor ends."""
@@ -155,7 +157,9 @@ def main(state: Path) -> int:
         os.chdir(run)  # a socket's path may have 108 bytes at most; the state folder may be deeper
         Path("control").unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-            os.umask(0o077)  # nobody else reads data and logs; only passing through `data` is allowed, for PostgreSQL's user
+            os.umask(
+                0o077
+            )  # nobody else reads data and logs; only passing through `data` is allowed, for PostgreSQL's user
             (state / "data").mkdir(exist_ok=True)
             (state / "data").chmod(0o711)
             listener.bind("control")

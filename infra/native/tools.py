@@ -57,5 +57,7 @@ def run_tool(
 def last_reason(log: Path) -> str:
     """The line of a log that most looks like the reason for a failure."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    telling = [line for line in lines if any(word in line.lower() for word in ("error", "unresolved", "not found", "unknown"))]
+    telling = [
+        line for line in lines if any(word in line.lower() for word in ("error", "unresolved", "not found", "unknown"))
+    ]
     return ((telling or lines or ["no output"])[-1])[:300]

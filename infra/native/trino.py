@@ -8,17 +8,20 @@ from infra.native.cache import cache_folder
 from infra.native.components import components
 from infra.native.config import Stack, parse_memory
 from infra.native.fetch import java_for_trino
+from infra.native.java import class_archive
 from infra.native.part import Part
 
 
 def trino_part(stack: Stack) -> Part:
     server = components()["trino"].folder(cache_folder())
     etc = stack.folder("etc", "trino")
+    runtime = java_for_trino(cache_folder())
     url = f"http://{stack.address('trino')}"
     return Part(
         name="trino",
         command=(
-            str(java_for_trino(cache_folder()).path),
+            str(runtime.path),
+            *class_archive(runtime, server / "trino.jsa"),
             *("-cp", f"{server}/lib/*"),
             f"-Xmx{stack.memory['trino']}",
             "-XX:+UseG1GC",
@@ -41,7 +44,10 @@ def trino_part(stack: Stack) -> Part:
             f"-Dlog.levels-file={etc / 'log.properties'}",
             "io.trino.server.TrinoServer",
         ),
-        environment={"SLUICE_TRINO_DATABASE_PASSWORD": stack.passwords["lake"], "SLUICE_TRINO_S3_SECRET": stack.passwords["s3"]},
+        environment={
+            "SLUICE_TRINO_DATABASE_PASSWORD": stack.passwords["lake"],
+            "SLUICE_TRINO_S3_SECRET": stack.passwords["s3"],
+        },
         ready=probes.trino(url, "select count(*) from lake.information_schema.schemata"),
         healthy=probes.http(f"{url}/v1/info"),
         port=stack.ports["trino"],
@@ -49,6 +55,7 @@ def trino_part(stack: Stack) -> Part:
         memory=stack.memory["trino"],
         needs=("catalog",),
         prepare=lambda: _prepare(stack, etc),
+        stop_limit=45,  # the first end writes the class archive
     )
 
 
