@@ -63,7 +63,7 @@ def test_what_is_saved_is_what_is_loaded(state: Path) -> None:
     ],
 )
 def test_what_cannot_work_is_refused_by_name(state: Path, variables: dict[str, str], named: str) -> None:
-    with pytest.raises(SluiceError, match=re.escape(named))::
+    with pytest.raises(SluiceError, match=re.escape(named)):
         config.choose(state, variables)
 
 
