@@ -25,8 +25,16 @@ def rates(rows: Sequence[dict[str, Any]]) -> go.Figure:
     wide = wide.asfreq("min", fill_value=0).fillna(0)
     figure = go.Figure()
     for place, name in enumerate(sorted(wide.columns)):
-        figure.add_scatter(x=wide.index, y=wide[name], name=name, mode="lines+markers", line={"color": PALETTE[place % len(PALETTE)], "width": 2},
-                           marker={"size": 4}, hovertemplate="%{y:,} events<extra>" + name + "</extra>")  # fmt: skip
+        figure.add_scatter(
+            x=wide.index,
+            y=wide[name],
+            name=name,
+            mode="lines+markers",
+            line={"color": PALETTE[place % len(PALETTE)], "width": 2},
+            marker={"size": 4},
+            hovertemplate="%{y:,} events<extra>" + name + "</extra>",
+        )
+    figure.update_layout(showlegend=True)
     figure.update_yaxes(rangemode="tozero", title="events per minute")
     figure.update_xaxes(title="time (UTC)")
     return dressed(figure, height=300)
@@ -40,8 +48,14 @@ def bar(table: pd.DataFrame, *, x: str, y: str, color: str | None = None) -> go.
 
 def line(table: pd.DataFrame, *, x: str, y: str, color: str | None = None) -> go.Figure:
     """Lines through the points of columns x, value and, where there is one, color."""
-    figure = px.line(table.sort_values("x"), x="x", y="value", color="color" if color else None, markers=len(table) < 100,
-                     color_discrete_sequence=PALETTE)  # fmt: skip
+    figure = px.line(
+        table.sort_values("x"),
+        x="x",
+        y="value",
+        color="color" if color else None,
+        markers=len(table) < 100,
+        color_discrete_sequence=PALETTE,
+    )
     return _labelled(figure, x, y, color)
 
 
@@ -57,11 +71,30 @@ def world(
     table: pd.DataFrame, *, latitude: str, longitude: str, color: str | None = None, hover: str | None = None
 ) -> go.Figure:
     """A point on the world for each row, over coastlines that come with the explorer."""
-    figure = px.scatter_geo(table, lat=latitude, lon=longitude, color=color, hover_name=hover, opacity=0.75,
-                            color_discrete_sequence=PALETTE, color_continuous_scale="Viridis")  # fmt: skip
-    figure.update_geos(projection_type="natural earth", showland=True, landcolor="#e8efe9", showocean=True, oceancolor="#f4f8fa", showcountries=True,
-                       countrycolor="#b7c6c8", coastlinecolor="#8aa0a3", lataxis_showgrid=True, lonaxis_showgrid=True,
-                       lataxis_gridcolor=GRID, lonaxis_gridcolor=GRID)  # fmt: skip
+    figure = px.scatter_geo(
+        table,
+        lat=latitude,
+        lon=longitude,
+        color=color,
+        hover_name=hover,
+        opacity=0.75,
+        color_discrete_sequence=PALETTE,
+        color_continuous_scale="Viridis",
+    )
+    figure.update_geos(
+        projection_type="natural earth",
+        showland=True,
+        landcolor="#e8efe9",
+        showocean=True,
+        oceancolor="#f4f8fa",
+        showcountries=True,
+        countrycolor="#b7c6c8",
+        coastlinecolor="#8aa0a3",
+        lataxis_showgrid=True,
+        lonaxis_showgrid=True,
+        lataxis_gridcolor=GRID,
+        lonaxis_gridcolor=GRID,
+    )
     figure.update_traces(marker={"size": 6, "line": {"width": 0}})
     return dressed(figure, height=480)
 
@@ -75,8 +108,14 @@ def coordinates(names: Sequence[str]) -> tuple[str, str] | None:
 
 def dressed(figure: go.Figure, height: int = 380) -> go.Figure:
     """The explorer's look."""
-    figure.update_layout(template="plotly_white", height=height, margin={"l": 10, "r": 10, "t": 30, "b": 10}, font={"color": INK, "size": 13},
-                         legend={"orientation": "h", "y": 1.08, "x": 0, "title": None}, hoverlabel={"bgcolor": "white"})  # fmt: skip
+    figure.update_layout(
+        template="plotly_white",
+        height=height,
+        margin={"l": 10, "r": 10, "t": 30, "b": 10},
+        font={"color": INK, "size": 13},
+        legend={"orientation": "h", "y": 1.08, "x": 0, "title": None},
+        hoverlabel={"bgcolor": "white"},
+    )
     figure.update_xaxes(gridcolor=GRID, automargin=True)
     figure.update_yaxes(gridcolor=GRID, automargin=True)
     return figure

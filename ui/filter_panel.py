@@ -72,8 +72,8 @@ def _days(table: TableInfo, column: TableColumn, key: str) -> Filter:
     if not isinstance(low, date) or not isinstance(high, date):
         st.text_input(column.name, "no values", disabled=True)
         return Between(column)
-    picked = st.date_input(column.name, (low, high), min_value=low - timedelta(days=1), max_value=high + timedelta(days=366), key=key,
-                           format="YYYY-MM-DD", help=column.description or None)  # fmt: skip
+    picked = st.date_input(column.name, (low, high), min_value=low - timedelta(days=1), max_value=high + timedelta(days=366),
+                           key=key, format="YYYY-MM-DD", help=column.description or None)  # fmt: skip
     days = picked if isinstance(picked, tuple) else (picked,)
     if len(days) < 2:
         return Between(column, days[0] if days else None)

@@ -1,5 +1,6 @@
 """Failures as a page shows them: in words, with what to do, never a traceback."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,11 +16,22 @@ def friendly() -> Iterator[None]:
     """Inside, what a user can cause becomes a notice and ends this part of the page."""
     try:
         yield
-    except TrinoAwayError as away:
-        st.warning(f"**{strings.TRINO_AWAY}** {strings.TRINO_AWAY_HELP}", icon=":material/cloud_off:")
-        st.caption(str(away))
     except SluiceError as failure:
-        st.error(str(failure), icon=":material/error:")
+        show(failure)
+
+
+def show(failure: SluiceError) -> None:
+    """One failure."""
+    if isinstance(failure, TrinoAwayError):
+        st.warning(f"**{strings.TRINO_AWAY}** {strings.TRINO_AWAY_HELP}", icon=":material/cloud_off:")
+        st.caption(str(failure))
+    else:
+        st.error(plain(str(failure)), icon=":material/error:")
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is: an error may quote whatever someone sent."""
+    return re.sub(r"([\\`*_{}\[\]()#+.!|<>~$:-])", r"\\\1", text)
 
 
 def no_tables() -> None:

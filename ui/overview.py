@@ -14,7 +14,13 @@ from ui.tables import TableInfo
 
 EVERY = "5s"
 WINDOW = timedelta(minutes=30)
-STATES = {"ok": "🟢 ok", "degraded": "🟠 degraded", "away": "🔴 away", "unknown": "⚪ unknown"}
+# Each state has a word and an icon of its own: colour alone tells some people nothing.
+STATES = {
+    "ok": ":green-badge[:material/check_circle: ok]",
+    "degraded": ":orange-badge[:material/warning: degraded]",
+    "away": ":red-badge[:material/cancel: away]",
+    "unknown": ":gray-badge[:material/help: unknown]",
+}
 
 
 def page() -> None:
@@ -55,7 +61,7 @@ def _lake(known: Mapping[str, TableInfo]) -> None:
     if rows:
         _streams(rows)
     if ends.reason:
-        st.caption(strings.LAG_UNKNOWN.format(reason=ends.reason))
+        st.caption(notices.plain(strings.LAG_UNKNOWN.format(reason=ends.reason)))
     st.subheader(strings.RATE_TITLE)
     if recent:
         st.plotly_chart(charts.rates(recent), config=charts.CONFIG, width="stretch", key="rates")
@@ -103,6 +109,7 @@ def _figures(rows: list[dict[str, Any]]) -> None:
 def _streams(rows: list[dict[str, Any]]) -> None:
     st.subheader("Streams")
     table = pd.DataFrame(rows)
+    table = table.drop(columns=[name for name in ("Topic", "Lag") if table[name].isna().all()])
     config = {
         name: st.column_config.NumberColumn(help=text, format="localized")
         if name != "Newest event"
@@ -133,11 +140,11 @@ def _services() -> None:
     settings = lake.settings()
     found = services.health(settings, settings.trino_url)
     for column, part in zip(st.columns(len(found)), found, strict=True):
-        with column.container(border=True):
+        with column.container(border=True, height="stretch"):
             st.markdown(f"**{part.name}**")
-            st.markdown(STATES[part.state], help=f"{part.detail} ({part.milliseconds:.0f} ms)")
+            st.markdown(STATES[part.state], help=f"{notices.plain(part.detail)} ({part.milliseconds:.0f} ms)")
             if part.state != "ok":
-                st.caption(part.detail)
+                st.caption(notices.plain(part.detail))
 
 
 def _text(statement: queries.Statement) -> tuple[str, tuple[Any, ...]]:

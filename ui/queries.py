@@ -16,7 +16,8 @@ MOST_CHOICES = 200
 MOST_GROUPS = 500
 AGGREGATES = ("count", "sum", "avg", "min", "max")
 
-COLUMNS = """select table_schema, table_name, column_name, data_type, comment
+# Trino names the columns of a view in a JDBC catalog several times.
+COLUMNS = """select distinct table_schema, table_name, column_name, data_type, comment, ordinal_position
 from information_schema.columns
 where table_schema in ('gold', 'silver', 'quarantine', 'bronze')
 order by table_schema, table_name, ordinal_position"""
@@ -67,7 +68,8 @@ def grouped(
     keys = "1, 2" if color else "1"
     order = "value desc nulls last" if largest_first else "1"
     return Statement(
-        f"select {', '.join(parts)}\nfrom {_name(table)}{condition.sql}\ngroup by {keys}\norder by {order}\nlimit {MOST_GROUPS + 1}",
+        f"select {', '.join(parts)}\nfrom {_name(table)}{condition.sql}\n"
+        f"group by {keys}\norder by {order}\nlimit {MOST_GROUPS + 1}",
         condition.values,
     )
 
@@ -87,17 +89,8 @@ def bounds(table: TableInfo, column: TableColumn) -> Statement:
 
 
 def stream_totals(tables: Iterable[tuple[str, str]]) -> Statement:
-    """layer, stream, snapshot summary's counts and offsets for each table, from metadata alone: the cost does not grow with the rows."""
-    parts = [
-        f"select {literal(layer)} as layer, {literal(stream)} as stream, s.committed_at, "
-        "cast(element_at(s.summary, 'total-records') as bigint) - cast(coalesce(element_at(s.summary, 'total-position-deletes'), '0') as bigint) as total, "
-        f"(select max_by(element_at(o.summary, {literal(P_OFFSETS)}), o.committed_at) from {_metadata(layer, stream, 'snapshots')} o "
-        f"where element_at(o.summary, {literal(P_OFFSETS)}) is not null) as offsets "
-        f"from {_metadata(layer, stream, 'snapshots')} s where s.snapshot_id = "
-        f"(select r.snapshot_id from {_metadata(layer, stream, 'refs')} r where r.name = 'main')"
-        for layer, stream in tables
-        if layer in LAYERS
-    ]
+    """layer, stream, committed_at, total, offsets: from snapshots alone, so that the cost does not grow with the rows."""
+    parts = [_totals(layer, stream) for layer, stream in tables if layer in LAYERS]
     return Statement("\nunion all\n".join(parts))
 
 
@@ -137,6 +130,18 @@ def by_stream(found: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Mapping
 
 def _name(table: TableInfo) -> str:
     return identifier(table.schema, table.name)
+
+
+def _totals(layer: str, stream: str) -> str:
+    snapshots, refs = _metadata(layer, stream, "snapshots"), _metadata(layer, stream, "refs")
+    offsets = f"element_at(o.summary, {literal(P_OFFSETS)})"
+    return (
+        f"select {literal(layer)} as layer, {literal(stream)} as stream, s.committed_at, "
+        "cast(element_at(s.summary, 'total-records') as bigint) "
+        "- cast(coalesce(element_at(s.summary, 'total-position-deletes'), '0') as bigint) as total, "
+        f"(select max_by({offsets}, o.committed_at) from {snapshots} o where {offsets} is not null) as offsets "
+        f"from {snapshots} s where s.snapshot_id = (select r.snapshot_id from {refs} r where r.name = 'main')"
+    )
 
 
 def _metadata(layer: str, stream: str, kind: str) -> str:

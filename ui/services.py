@@ -72,8 +72,8 @@ async def _ends(bootstrap: str, streams: Sequence[str]) -> dict[str, dict[int, i
     from aiokafka import AIOKafkaConsumer, TopicPartition
 
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, request_timeout_ms=3000, client_id="sluice-ui")
-    await consumer.start()
     try:
+        await consumer.start()
         known = await consumer.topics()
         parts = [
             TopicPartition(topic(name), partition)

@@ -57,10 +57,9 @@ def _run(sql: str) -> None:
     try:
         with st.spinner("Asking Trino…"):
             answer = lake.ask(Statement(sql), MOST_ROWS)
-    except SluiceError:
+    except SluiceError as failure:
         _remember(sql, "failed")
-        with notices.friendly():
-            raise
+        notices.show(failure)
         return
     rows = formatters.number(len(answer.frame)) + ("+" if answer.truncated else "")
     _remember(sql, f"{rows} rows, {answer.seconds:.2f} s")

@@ -28,10 +28,15 @@ COLUMN_HELP = {
 }
 
 MASKED = "•••"
-MASK_NOTE = "Masked: {columns}. The contract classifies {verb} as restricted or confidential, so the values are replaced in Trino and never reach this page."
+MASK_NOTE = (
+    "Masked: {columns}. The contract classifies these as restricted or confidential, so Trino replaces the values "
+    "and they never reach this page."
+)
 MASK_PAYLOAD_NOTE = "The payload holds those fields too and is masked as a whole."
 REVEAL = "Show masked columns"
-REVEAL_HELP = "For purposes that the people concerned agreed to. Filters and sorting by these columns work only when they are shown."
+REVEAL_HELP = (
+    "For purposes that the people concerned agreed to. Filter and sort by these columns only when they are shown."
+)
 CUT = "The first {rows} rows are shown; there are more. Raise the limit, or narrow the filters."
 ALL = "All {rows} rows are shown."
 CHART_ROWS = "The chart counts every row that matches the filters, not only those shown below."
@@ -47,6 +52,9 @@ from gold.strikes_by_species
 where not is_unknown
 order by cost_total desc
 limit 20"""
-REFUSED = "The explorer only reads: {word} is not among {allowed}. Use `./sluice sql` or another client for statements that change something."
+REFUSED = (
+    "The explorer only reads: {word} is not among {allowed}. Use `./sluice sql` or another client for statements "
+    "that change something."
+)
 REFUSED_EMPTY = "There is no statement to run."
 REFUSED_ANALYZE = "EXPLAIN ANALYZE runs its statement, so here it may only be given one that reads."

@@ -1,0 +1,71 @@
+"""The gold project without a server: it parses, says what everything is, and leaves out what silver does not have."""
+
+from pathlib import Path
+
+import pytest
+
+from catalog.gold_project import PROJECT, GoldProject, GoldResult, Node
+from catalog.gold_refresh import GoldSettings
+from catalog.odcs import load_contracts
+from catalog.settings import BUNDLED_CONTRACTS, LakeSettings
+from ui.tables import gold_models
+
+MODELS = {path.stem: path for path in PROJECT.joinpath("models").rglob("*.sql")}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> GoldProject:
+    return GoldProject(LakeSettings(trino_url="http://127.0.0.1:1"), tmp_path_factory.mktemp("state"))
+
+
+def test_the_project_parses_and_writes_nothing_into_the_checkout(project: GoldProject) -> None:
+    assert project.sources() == {"wildlife_strikes", "earthquakes", "orders", "users"}
+    assert not PROJECT.joinpath("target").exists()
+    assert not PROJECT.joinpath("logs").exists()
+
+
+def test_only_streams_of_incremental_models_are_watched(project: GoldProject) -> None:
+    assert project.watched() == {"orders"}
+
+
+def test_every_stream_of_the_demo_has_a_model(project: GoldProject) -> None:
+    assert project.sources() <= set(load_contracts(BUNDLED_CONTRACTS))
+    assert {path.parent.name for path in MODELS.values()} == project.sources()
+
+
+def test_nothing_is_run_when_silver_has_none_of_the_streams(project: GoldProject) -> None:
+    # No server listens at the project's address: asking it anything would fail.
+    result = project.run("run", present={"something_else"})
+    assert result.ok
+    assert not result.nodes
+    assert set(result.absent) == project.sources()
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_every_model_and_column_is_described(name: str) -> None:
+    model = gold_models()[name]
+    assert model["description"].strip()
+    described = [column["name"] for column in model["columns"]]
+    assert all(column.get("description") for column in model["columns"])
+    assert len(described) == len(set(described))
+
+
+def test_a_result_names_what_failed() -> None:
+    result = GoldResult((Node("a", "model", "success", 0.1), Node("b", "test", "fail", 0.1, "Got 1 result")))
+    assert not result.ok
+    assert [node.name for node in result.failures] == ["b"]
+    assert result.models == ("a",)
+
+
+def test_the_interval_must_make_sense(monkeypatch: pytest.MonkeyPatch) -> None:
+    from catalog.errors import SluiceError
+    from catalog.settings import read_settings
+
+    monkeypatch.setenv("SLUICE_GOLD_INTERVAL", "0")
+    with pytest.raises(SluiceError, match="SLUICE_GOLD_INTERVAL"):
+        read_settings(GoldSettings)
+
+
+def test_no_model_joins() -> None:
+    for path in MODELS.values():
+        assert " join " not in path.read_text().lower()
