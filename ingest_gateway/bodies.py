@@ -36,7 +36,7 @@ TAKEN = (JSON, *LINES, CLOUDEVENT, CLOUDEVENT_BATCH, *CLOUDEVENT_LINES, URLENCOD
 _JSON_LIKE = re.compile(r"(application|text)/([a-z0-9.+-]+\+)?json\Z")
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _parse = msgspec.json.Decoder().decode
-_VALUES_AN_EVENT = 50  # on average in an array; see `elements`
+_VALUES_AN_EVENT = 50  # on average in an array; see `bound_elements`
 
 
 @dataclass(slots=True)
@@ -91,29 +91,33 @@ def line_events(body: bytes, most: int) -> Events:
 def lines(body: bytes, most: int) -> list[bytes]:
     """The lines without their ends (LF or CRLF) and without blank ones."""
     if body.count(b"\n") > 2 * most:
-        raise _too_many(most)
+        raise too_many(most)
     parts = body.split(b"\n")
     if b"\r" in body:
         parts = [part[:-1] if part.endswith(b"\r") else part for part in parts]
     parts = list(filter(bytes.strip, parts))
     if len(parts) > most:
-        raise _too_many(most)
+        raise too_many(most)
     return parts
 
 
 def elements(body: bytes, most: int) -> list[bytes]:
     """The elements of a JSON array, each by its own bytes. Raises Problem 400 or 413."""
-    # Splitting costs some 40 bytes an element, so the elements are bounded before they are made: by the commas.
-    if body.count(b",") > most * _VALUES_AN_EVENT:
-        detail = f"The array holds more than {most * _VALUES_AN_EVENT} values; send fewer events at a time"
-        raise Problem(413, "too-many-values", detail)
+    bound_elements(body, most)
     try:
         parts = [bytes(part) for part in _LIST.decode(body)]
     except (msgspec.DecodeError, ValueError, RecursionError):
         raise Problem(400, "not-json", f"The body is not JSON: {reason(body)}") from None
     if len(parts) > most:
-        raise _too_many(most)
+        raise too_many(most)
     return parts
+
+
+def bound_elements(body: bytes, most: int) -> None:
+    """Raises Problem 413 for an array of so many values that to split it would cost memory, at some 40 bytes each."""
+    if body.count(b",") > most * _VALUES_AN_EVENT:
+        detail = f"The array holds more than {most * _VALUES_AN_EVENT} values; send fewer events at a time"
+        raise Problem(413, "too-many-values", detail)
 
 
 def one_event(body: bytes) -> Events:
@@ -130,6 +134,11 @@ def parse(payload: bytes) -> Any:
         return _parse(payload)
     except (msgspec.DecodeError, ValueError, RecursionError):
         raise ValueError(reason(payload)) from None
+
+
+def parse_all(payloads: Sequence[bytes]) -> list[Any]:
+    """The values of JSON texts. Raises a ValueError or RecursionError where any is none."""
+    return [_parse(payload) for payload in payloads]
 
 
 def decoded(text: str) -> bytes:
@@ -150,7 +159,7 @@ def reason(payload: bytes) -> str:
 def _parsed(payloads: list[bytes]) -> Events:
     try:
         # A loop without a handler inside is what a clean batch needs.
-        return Events(payloads, [_parse(payload) for payload in payloads])
+        return Events(payloads, parse_all(payloads))
     except (msgspec.DecodeError, ValueError, RecursionError):
         return _parsed_one_by_one(payloads)
 
@@ -166,5 +175,6 @@ def _parsed_one_by_one(payloads: Sequence[bytes]) -> Events:
     return Events(list(payloads), values, broken)
 
 
-def _too_many(most: int) -> Problem:
+def too_many(most: int) -> Problem:
+    """The answer to more events than a request may hold."""
     return Problem(413, "too-many-events", f"A request may hold {most} events; send fewer at a time")

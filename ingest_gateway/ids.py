@@ -24,7 +24,9 @@ def idempotency_key(header: str) -> str | None:
 
 def is_event_id(text: object) -> bool:
     """Whether a CloudEvents `id` can be an event id: 1 to 200 characters, none of them a control character."""
-    return isinstance(text, str) and 0 < len(text) <= MAX_ID and _CONTROL.search(text) is None
+    if not (isinstance(text, str) and 0 < len(text) <= MAX_ID):
+        return False
+    return (text.isascii() and text.isprintable()) or _CONTROL.search(text) is None
 
 
 def request_id(header: str | None) -> str:

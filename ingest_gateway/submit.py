@@ -81,7 +81,7 @@ class Submit:
         events = await _events(body, kind, headers, served, gateway)
         count = len(events.payloads)
         ids = _ids(events, key, gateway)
-        refused = judge(events, served.checker, len(body), gateway.settings)
+        refused = judge(events, served.checker, body, gateway.settings)
         if refused:
             counters.refused(len(refused))
         good = [i for i in range(count) if i not in refused] if refused else range(count)
@@ -146,7 +146,7 @@ async def _write(
     keys = encoded if key_of is None else [key_of(events.values[i]) for i in good]
     payloads = events.payloads if isinstance(good, range) else [events.payloads[i] for i in good]
     common = _headers(served, received)
-    own = None if events.attributes is None else [_with(common, events.attributes[i] or {}) for i in good]
+    own = None if events.attributes is None else _own_headers(common, [events.attributes[i] for i in good])
     chosen = partitions(keys, count)
     records = Records(keys, payloads, encoded, common, own, int(received.timestamp() * 1000))
     try:
@@ -167,6 +167,15 @@ def _headers(served: Served, received: datetime) -> list[Header]:
         (H_CONTRACT_VERSION, served.version),
         (H_PRODUCER, ANONYMOUS),
     ]
+
+
+def _own_headers(common: list[Header], attributes: Sequence[Mapping[str, str] | None]) -> list[list[Header]]:
+    """The headers of each event; events that share their attributes share the list."""
+    made: dict[int, list[Header]] = {}
+    for given in attributes:
+        if id(given) not in made:
+            made[id(given)] = _with(common, given or {})
+    return [made[id(given)] for given in attributes]
 
 
 def _with(common: list[Header], attributes: Mapping[str, str]) -> list[Header]:

@@ -12,7 +12,7 @@ from ingest_gateway.settings import GatewaySettings
 Refused = dict[int, tuple[Violation, ...]]  # index → what is wrong; an event that is not in it is good
 
 
-def judge(events: Events, checker: Checker, body_bytes: int, settings: GatewaySettings) -> Refused:
+def judge(events: Events, checker: Checker, body: bytes, settings: GatewaySettings) -> Refused:
     """Which events are refused, and why: not JSON, against the contract, nested too deep, too large."""
     refused: Refused = {index: (Violation(*why),) for index, why in events.broken.items()}
     values, payloads = events.values, events.payloads
@@ -20,10 +20,11 @@ def judge(events: Events, checker: Checker, body_bytes: int, settings: GatewaySe
         for index, value in enumerate(values):
             if value is not BROKEN and (found := checker.violations(value)):
                 refused[index] = found
-    for index in too_deep(payloads, values, settings.max_depth):
-        if index not in events.broken:
-            refused[index] = (Violation("", f"is nested more than {settings.max_depth} levels"),)
-    if body_bytes > settings.max_event_bytes:
+    if _may_be_deep(events, body, settings.max_depth + len(values) - len(refused)):
+        for index in too_deep(payloads, values, settings.max_depth):
+            if index not in events.broken:
+                refused[index] = (Violation("", f"is nested more than {settings.max_depth} levels"),)
+    if len(body) > settings.max_event_bytes:
         for index, payload in enumerate(payloads):
             if len(payload) > settings.max_event_bytes and index not in events.broken:
                 detail = f"has {len(payload)} bytes; an event may have {settings.max_event_bytes}"
@@ -32,6 +33,13 @@ def judge(events: Events, checker: Checker, body_bytes: int, settings: GatewaySe
         for index in refused.keys() - events.broken.keys():
             refused[index] = tuple(Violation(events.prefix + v.pointer, v.message) for v in refused[index])
     return refused
+
+
+def _may_be_deep(events: Events, body: bytes, most_brackets: int) -> bool:
+    """Whether any event may be nested too deep: each good event has a bracket, so the rest of the body's bound its depth."""
+    if not events.batch or events.attributes is not None:
+        return True  # what is in a form or in base64 does not show in the body
+    return body.count(b"{") + body.count(b"[") >= most_brackets
 
 
 def receipt(

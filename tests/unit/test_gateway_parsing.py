@@ -43,8 +43,7 @@ def checker(tmp_path_factory: pytest.TempPathFactory) -> Checker:
 
 
 def refusals(events: Events, checker: Checker, limits: GatewaySettings = LIMITS) -> dict[int, list[tuple[str, str]]]:
-    size = sum(map(len, events.payloads))
-    found = judge(events, checker, size, limits)
+    found = judge(events, checker, b"\n".join(events.payloads), limits)
     return {index: [(v.pointer, v.message) for v in violations] for index, violations in found.items()}
 
 
@@ -161,7 +160,7 @@ def test_media_types() -> None:
 
 def test_the_receipt_speaks_of_events_in_the_order_sent(checker: Checker) -> None:
     events = bodies.line_events(b"\n".join([GOOD, b"x", GOOD]), 10)
-    refused = judge(events, checker, 0, LIMITS)
+    refused = judge(events, checker, b"", LIMITS)
     body = orjson.loads(receipt("readings", ["i0", "i1", "i2"], refused, [0, 2], ([1, 0], [41, None])))
     assert (body["stream"], body["accepted"], body["refused"]) == ("readings", 2, 1)
     assert body["events"][0] == {"id": "i0", "status": "accepted", "partition": 1, "offset": 41}
