@@ -49,7 +49,7 @@ def run(env: Mapping[str, str]) -> None:
         goals = {one.stream.name: _goal(one, before[one.stream.name]) for one in missing}
         with _waiting(console) as say:
             counts = _settled(session, goals, say)
-            gold = _gold(session, say)
+            gold = _gold(session, say) if any(one.records for one in missing) else session.gold()
         _show(console, counts, gold)
     _show_addresses(console, env)
     late = [name for name, goal in goals.items() if not goal.reached(counts[name])]
@@ -62,7 +62,7 @@ def run(env: Mapping[str, str]) -> None:
 
 def _missing(session: Lake, one: DemoSet, before: Counts) -> DemoSet:
     """The part of a set that bronze does not hold: a second demo adds no row to any table."""
-    known = session.known(one.stream.name, one.ids) if before.bronze else set()
+    known = session.known(one.stream.name, one.ids, before.bronze)
     left = [(record, name) for record, name in zip(one.records, one.ids, strict=True) if name not in known]
     return DemoSet(one.stream, tuple(record for record, _ in left), tuple(name for _, name in left))
 
