@@ -10,7 +10,7 @@ import re
 import secrets
 import socket
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from catalog.errors import SluiceError
@@ -41,6 +41,8 @@ MEMORY = {
     "ui": "2g",
 }
 LOOPBACK = "127.0.0.1"
+# What describes no server, and what it is if nobody says.
+LAKE_DEFAULTS = {"SLUICE_CONTRACTS": str(CHECKOUT / "catalog" / "contracts"), "SLUICE_TOPIC_PARTITIONS": "2"}
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Stack:
     ports: Mapping[str, int]
     memory: Mapping[str, str]
     passwords: Mapping[str, str]
+    lake: Mapping[str, str] = field(default_factory=lambda: LAKE_DEFAULTS)
 
     @property
     def host(self) -> str:
@@ -133,11 +136,18 @@ def choose(
         passwords=before.passwords
         if before
         else {"postgres": secrets.token_hex(16), "lake": secrets.token_hex(16), "s3": secrets.token_hex(20)},
+        lake=_lake(environ, before.lake if before else LAKE_DEFAULTS),
     )
 
 
-def with_ports(stack: Stack, ports: Mapping[str, int]) -> Stack:
-    return replace(stack, ports={**stack.ports, **ports})
+def _lake(environ: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:
+    chosen = {name: environ.get(name) or before.get(name, default) for name, default in LAKE_DEFAULTS.items()}
+    contracts = Path(chosen["SLUICE_CONTRACTS"]).absolute()
+    if not contracts.is_dir():
+        raise SluiceError(
+            f"SLUICE_CONTRACTS={chosen['SLUICE_CONTRACTS']!r} is no folder: name one that holds the contracts"
+        )
+    return {**chosen, "SLUICE_CONTRACTS": str(contracts)}
 
 
 def _port_variable(name: str, environ: Mapping[str, str]) -> int | None:
@@ -176,8 +186,8 @@ def parse_memory(name: str, value: str) -> int:
 def environment(state: Path) -> dict[str, str]:
     """Every SLUICE_* variable for parts and commands of the stack in this state folder.
 
-    Raises SluiceError before the first `sluice up`. Variables that describe no server (contracts, partitions) keep what the
-    caller's environment says.
+    Raises SluiceError before the first `sluice up`. For what describes no server (contracts, partitions) the caller's
+    environment comes first, then what `up` was told.
     """
     stack = load(state)
     if stack is None:
@@ -209,8 +219,7 @@ def variables(stack: Stack) -> dict[str, str]:
         "SLUICE_STREAM_PORT": str(stack.ports["stream"]),
         "SLUICE_STREAM_URL": f"http://{stack.address('stream')}",
         "SLUICE_UI_URL": f"http://{stack.address('ui')}",
-        "SLUICE_CONTRACTS": os.environ.get("SLUICE_CONTRACTS") or str(CHECKOUT / "catalog" / "contracts"),
-        "SLUICE_TOPIC_PARTITIONS": os.environ.get("SLUICE_TOPIC_PARTITIONS") or "2",
+        **{name: os.environ.get(name) or value for name, value in stack.lake.items()},
         "SLUICE_SPARK_JARS": str(components()["spark-jars"].folder(cache)),
     }
     values |= {f"SLUICE_PORT_{name.upper()}": str(port) for name, port in stack.ports.items()}

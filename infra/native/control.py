@@ -83,7 +83,9 @@ def start_supervisor(state: Path) -> None:
     """Start the supervisor of a state folder in a session of its own, and wait until it answers."""
     (state / "run").mkdir(parents=True, exist_ok=True)
     (state / "log").mkdir(parents=True, exist_ok=True)
-    environment = {name: value for name, value in os.environ.items() if name != processes.MARK}
+    # What is kept with the stack must not be overridden by what the shell of the first `up` said.
+    dropped = {processes.MARK, *config.LAKE_DEFAULTS}
+    environment = {name: value for name, value in os.environ.items() if name not in dropped}
     environment["PYTHONPATH"] = str(config.CHECKOUT)
     with (state / "log" / "supervisor.log").open("ab") as log:
         process = subprocess.Popen(

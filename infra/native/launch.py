@@ -13,6 +13,7 @@ from infra.native.fetch import fetch, needed
 from infra.native.status import url
 
 LIMIT = 600.0  # seconds for all parts; each has a limit of its own
+CRASHES_TOLERATED = 3  # of a part that ran before and crashes now
 
 
 def launch(stack: Stack, services: list[str], console: Console) -> None:
@@ -86,6 +87,7 @@ def _await_ready(stack: Stack, wanted: list[str], console: Console) -> None:
     """Report each part as it becomes ready. Raises SluiceError when one fails."""
     began = time.monotonic()
     reported: set[str] = set()
+    crashes = {name: status.restarts for name, status in control.view(stack.state).parts.items()}
     with console.status("starting") as spinner:
         while True:
             view = control.view(stack.state)
@@ -93,7 +95,7 @@ def _await_ready(stack: Stack, wanted: list[str], console: Console) -> None:
                 raise SluiceError(f"The supervisor ended; see {stack.state / 'log' / 'supervisor.log'}")
             for name in wanted:
                 status = view.parts[name]
-                if status.state in {"failed", "backoff"}:
+                if status.state == "failed" or status.restarts >= crashes[name] + CRASHES_TOLERATED:
                     raise SluiceError(_failure(stack, name, status.reason))
                 if status.state in {"ready", "done", "unready"} and name not in reported:
                     reported.add(name)

@@ -61,10 +61,10 @@ def _prepare(stack: Stack, data: Path) -> None:
     password.touch(mode=0o600)
     password.write_text(stack.passwords["postgres"])
     prefix = _as_ordinary_user(stack)
-    if prefix and prefix == _as_nobody():
-        user = _nobody()
+    if prefix:
+        owner = _nobody().pw_uid if prefix == _as_nobody() else 0
         for path in (data, password):
-            os.chown(path, user.pw_uid, user.pw_gid)
+            os.chown(path, owner, -1)
     _run([*prefix, str(_programs() / "initdb"), "-D", str(cluster), "-U", "postgres", "--pwfile", str(password),
           "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"], "")  # fmt: skip
     password.unlink()
@@ -94,7 +94,9 @@ def _as_ordinary_user(stack: Stack) -> list[str]:
         return []
     cluster = stack.folder("data", "postgres", "cluster")
     made_by_root = cluster.exists() and cluster.stat().st_uid == 0
-    ways = [_in_namespace()] if made_by_root else [_as_nobody()] if cluster.exists() else [_as_nobody(), _in_namespace()]
+    ways = (
+        [_in_namespace()] if made_by_root else [_as_nobody()] if cluster.exists() else [_as_nobody(), _in_namespace()]
+    )
     for way in ways:
         if way and _reaches(tuple(way), (stack.folder("data"), _programs())):
             return way

@@ -97,6 +97,16 @@ def test_the_environment_names_every_server(state: Path, monkeypatch: pytest.Mon
     assert all(name.startswith("SLUICE_") for name in variables)
 
 
+def test_a_contracts_folder_is_kept_for_later_commands(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLUICE_CONTRACTS", raising=False)
+    config.save(config.choose(state, {"SLUICE_CONTRACTS": str(tmp_path)}))
+    assert config.environment(state)["SLUICE_CONTRACTS"] == str(tmp_path)
+    with pytest.raises(SluiceError, match=r"SLUICE_CONTRACTS=.* is no folder"):
+        config.choose(state, {"SLUICE_CONTRACTS": str(tmp_path / "nowhere")})
+
+
 def test_a_wildcard_bind_is_not_advertised(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLUICE_ADVERTISED_HOST", "lake.example")
     stack = config.choose(state, {"SLUICE_BIND": "0.0.0.0"}, base=21000)
