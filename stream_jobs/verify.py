@@ -187,7 +187,7 @@ class _Checks:
         lost = "id not in (select id from kept where id is not null)" if events else "false"
         yield from self._places(
             "lost", "rows of bronze are in neither silver nor quarantine",
-            f"select b.p, b.o from b left join places using (p, o) where in_s is null and {lost}",
+            f"select p, o from b left join places using (p, o) where in_s is null and {lost}",
         )  # fmt: skip
         yield from self._places(
             "double", "rows are more than once in silver or quarantine",
@@ -198,7 +198,7 @@ class _Checks:
         """Nothing in silver or quarantine that bronze does not hold."""
         yield from self._places(
             "stray", "rows of silver or quarantine are not in bronze",
-            "select places.p, places.o from places left join b using (p, o) where b.id is null",
+            "select p, o from places left join b using (p, o) where id is null",
         )  # fmt: skip
 
     def identities(self) -> Iterable[Deviation]:
