@@ -1,6 +1,7 @@
 """Charts as plotly figures. Colours are told apart by people who see red and green alike (Okabe and Ito's palette)."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -18,11 +19,13 @@ CONFIG = {
 LATITUDES, LONGITUDES = ("latitude", "lat"), ("longitude", "lon", "lng")
 
 
-def rates(rows: Sequence[dict[str, Any]]) -> go.Figure:
-    """Events per minute, one line for each stream; minutes without an event are zero."""
+def rates(rows: Sequence[dict[str, Any]], first: datetime, last: datetime) -> go.Figure:
+    """Events per minute from `first` to `last`, one line for each stream; minutes without an event are zero."""
     table = pd.DataFrame(rows, columns=["stream", "minute", "events"])
     wide = table.pivot_table(index="minute", columns="stream", values="events", aggfunc="sum")
-    wide = wide.asfreq("min", fill_value=0).fillna(0)
+    # The minute that has just begun would look like a drop.
+    minutes = pd.date_range(first.replace(second=0, microsecond=0), last, freq="min", inclusive="left")[:-1]
+    wide = wide.reindex(minutes, fill_value=0).fillna(0)
     figure = go.Figure()
     for place, name in enumerate(sorted(wide.columns)):
         figure.add_scatter(

@@ -25,6 +25,8 @@ STATES = {
 
 def page() -> None:
     """The page; what is live on it is drawn again every 5 s."""
+    # What is on the page stays readable while the next figures are fetched.
+    st.html("<style>[data-stale=true] { opacity: 1 !important; }</style>")
     st.title(strings.OVERVIEW)
     st.caption(strings.OVERVIEW_INTRO)
     _live()
@@ -64,7 +66,7 @@ def _lake(known: Mapping[str, TableInfo]) -> None:
         st.caption(notices.plain(strings.LAG_UNKNOWN.format(reason=ends.reason)))
     st.subheader(strings.RATE_TITLE)
     if recent:
-        st.plotly_chart(charts.rates(recent), config=charts.CONFIG, width="stretch", key="rates")
+        st.plotly_chart(charts.rates(recent, since, now), config=charts.CONFIG, width="stretch", key="rates")
     else:
         st.info(strings.RATE_EMPTY, icon=":material/hourglass_empty:")
     _gold(known)

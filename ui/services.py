@@ -55,6 +55,10 @@ def health(_settings: LakeSettings, trino_url: str) -> list[Health]:
 @st.cache_data(ttl=3, show_spinner=False)
 def topic_ends(bootstrap: str, streams: tuple[str, ...]) -> Ends:
     """The end offsets of the streams' topics."""
+    # The client tries for a long time to reach a broker that is away; a plain connection tells at once.
+    state, detail = _tcp(bootstrap.split(",")[0])
+    if state != "ok":
+        return Ends({}, f"Kafka does not answer: {detail}")
     try:
         return Ends(asyncio.run(asyncio.wait_for(_ends(bootstrap, streams), 5.0)))
     except Exception as failure:  # the overview shows all else without Kafka, whatever the client raises
@@ -100,10 +104,15 @@ def _http(url: str) -> tuple[str, str]:
     try:
         answer = httpx.get(url, timeout=PATIENCE, trust_env=False)
     except httpx.HTTPError as failure:
-        return "away", f"no answer at {url} ({type(failure).__name__})"
+        return "away", f"no answer at {_shown(url)} ({type(failure).__name__})"
     if answer.is_success:
         return "ok", "answers"
-    return "degraded", f"answers {answer.status_code} at {url}: {answer.text[:120]}"
+    return "degraded", f"answers {answer.status_code} at {_shown(url)}: {answer.text[:120]}"
+
+
+def _shown(url: str) -> str:
+    # Without its scheme: Markdown would make a link of it that leads nowhere.
+    return url.split("://", 1)[-1]
 
 
 def _stream_job() -> tuple[str, str]:
@@ -120,7 +129,7 @@ def _tcp(address: str, default_port: int = 9092) -> tuple[str, str]:
         with socket.create_connection((host, int(port)), timeout=PATIENCE):
             return "ok", "accepts connections"
     except (OSError, ValueError) as failure:
-        return "away", f"no connection to {address} ({failure})"
+        return "away", f"no connection to {address} ({getattr(failure, 'strerror', None) or failure})"
 
 
 def _trino(settings: LakeSettings) -> tuple[str, str]:

@@ -1,13 +1,12 @@
 """The gold project without a server: it parses, says what everything is, and leaves out what silver does not have."""
 
-from pathlib import Path
-
 import pytest
 
+from catalog.errors import SluiceError
 from catalog.gold_project import PROJECT, GoldProject, GoldResult, Node
 from catalog.gold_refresh import GoldSettings
 from catalog.odcs import load_contracts
-from catalog.settings import BUNDLED_CONTRACTS, LakeSettings
+from catalog.settings import BUNDLED_CONTRACTS, LakeSettings, read_settings
 from ui.tables import gold_models
 
 MODELS = {path.stem: path for path in PROJECT.joinpath("models").rglob("*.sql")}
@@ -15,7 +14,10 @@ MODELS = {path.stem: path for path in PROJECT.joinpath("models").rglob("*.sql")}
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> GoldProject:
-    return GoldProject(LakeSettings(trino_url="http://127.0.0.1:1"), tmp_path_factory.mktemp("state"))
+    return GoldProject(
+        read_settings(LakeSettings).model_copy(update={"trino_url": "http://127.0.0.1:1"}),
+        tmp_path_factory.mktemp("state"),
+    )
 
 
 def test_the_project_parses_and_writes_nothing_into_the_checkout(project: GoldProject) -> None:
@@ -58,9 +60,6 @@ def test_a_result_names_what_failed() -> None:
 
 
 def test_the_interval_must_make_sense(monkeypatch: pytest.MonkeyPatch) -> None:
-    from catalog.errors import SluiceError
-    from catalog.settings import read_settings
-
     monkeypatch.setenv("SLUICE_GOLD_INTERVAL", "0")
     with pytest.raises(SluiceError, match="SLUICE_GOLD_INTERVAL"):
         read_settings(GoldSettings)

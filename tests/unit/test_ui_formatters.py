@@ -72,9 +72,13 @@ def test_minutes_without_events_are_drawn_as_zero() -> None:
             {"stream": "a", "minute": at, "events": 2},
             {"stream": "a", "minute": at + timedelta(minutes=3), "events": 1},
             {"stream": "b", "minute": at, "events": 4},
-        ]
+        ],
+        at,
+        at + timedelta(minutes=5, seconds=10),
     )
-    assert [(line.name, list(line.y)) for line in figure.data] == [("a", [2, 0, 0, 1]), ("b", [4, 0, 0, 0])]
+    assert [(line.name, list(line.y)) for line in figure.data] == [
+        ("a", [2, 0, 0, 1, 0]), ("b", [4, 0, 0, 0, 0]),
+    ]  # fmt: skip
 
 
 def test_a_map_needs_both_coordinates() -> None:

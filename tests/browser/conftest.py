@@ -1,0 +1,57 @@
+"""A real browser: Debian's chromium, driven by Playwright, with a fresh profile and nothing from the network."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from catalog import gold_refresh
+from catalog.settings import LakeSettings, read_settings
+from infra.commands import demo
+from tests.stack import Stack
+
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("chromium is not installed: apt-get install chromium")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def explorer(stack: Stack) -> str:
+    """Address of the stack's explorer, with the demo loaded and gold built."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in stack.env().items():
+            patch.setenv(name, value)
+        demo.run(stack.env())
+        gold_refresh.build(read_settings(LakeSettings))
+    return stack.env()["SLUICE_UI_URL"]
+
+
+@pytest.fixture
+def page(
+    browser: Browser, explorer: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Page]:
+    """A page that remembers what it loaded from elsewhere, and leaves a screenshot of its end."""
+    opened = browser.new_page(viewport={"width": 1400, "height": 1600})
+    foreign: list[str] = []
+    own = (explorer, explorer.replace("http", "ws", 1), "data:", "blob:")
+    opened.on("request", lambda asked: None if asked.url.startswith(own) else foreign.append(asked.url))
+    yield opened
+    folder = tmp_path_factory.getbasetemp() / "screenshots"
+    folder.mkdir(exist_ok=True)
+    opened.screenshot(path=Path(folder, f"{request.node.name}.png"), full_page=True)
+    opened.close()
+    assert foreign == []
