@@ -43,7 +43,7 @@ def test_masks_are_explained(page: Page, explorer: str) -> None:
 
 def test_sql_is_run_from_the_keyboard(page: Page, explorer: str) -> None:
     page.goto(f"{explorer}/sql")
-    editor = page.get_by_label("Statement")
+    editor = page.get_by_role("textbox", name="Statement")
     editor.fill("select 6 * 7 as answer", timeout=PATIENCE)
     editor.press("Control+Enter")
     expect(page.get_by_text(re.compile(r"^1 rows?\."))).to_be_visible(timeout=PATIENCE)
