@@ -149,12 +149,13 @@ def _stack(state: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
     running = control.view(state).running()
     if running:
         yield Finding("stack", "ok", f"runs: {', '.join(name for name in running)}")
-    for name, port in stack.ports.items():
-        if name.partition("_")[0] in running:
-            continue
-        if owner := processes.owner_of_port(stack.bind, port):
-            yield Finding(
-                "ports", "lack", f"{port} for {name} is taken by {owner}", f"./sluice up --port {name}=NUMBER"
-            )
-    if not running:
+    taken = {
+        name: owner
+        for name, port in stack.ports.items()
+        if name.partition("_")[0] not in running and (owner := processes.owner_of_port(stack.bind, port))
+    }
+    for name, owner in taken.items():
+        remedy = f"./sluice up --port {name}=NUMBER" if len(taken) == 1 else "./sluice up --port-base NUMBER moves all"
+        yield Finding("ports", "lack", f"{stack.ports[name]} for {name} is taken by {owner}", remedy)
+    if not running and not taken:
         yield Finding("ports", "ok", f"{min(stack.ports.values())} to {max(stack.ports.values())} on {stack.bind}")
