@@ -52,6 +52,7 @@ def _serve(settings: GatewaySettings) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=settings.shutdown_timeout,
     )
 

@@ -1,13 +1,16 @@
 """The gateway's table of contents."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from catalog.settings import LakeSettings, lake_settings
 from ingest_gateway import logs, pages, problems
@@ -16,6 +19,23 @@ from ingest_gateway.ids import request_id
 from ingest_gateway.problems import Problem
 from ingest_gateway.settings import GatewaySettings, gateway_settings
 from ingest_gateway.submit import Submit
+
+EVENTS = re.compile(r"/v1/streams/([^/]+)/events\Z")
+
+
+class App(Starlette):
+    """Starlette, with the path that carries the load beside its middleware and routing: a tenth of a single event's time."""
+
+    def __init__(self, submit: ASGIApp, **options: Any) -> None:
+        super().__init__(**options)
+        self._submit = submit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (place := EVENTS.match(scope["path"])):
+            scope["path_params"] = {"stream": place[1]}
+            await self._submit(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def create_app(settings: GatewaySettings | None = None, lake: LakeSettings | None = None) -> Starlette:
@@ -29,9 +49,9 @@ def create_app(settings: GatewaySettings | None = None, lake: LakeSettings | Non
         async with gateway.running():
             yield
 
-    app = Starlette(
+    app = App(
+        Submit(gateway),  # POST /v1/streams/{stream}/events
         routes=[
-            Route("/v1/streams/{stream}/events", Submit(gateway)),
             Route("/v1/streams/{stream}", pages.stream),
             Route("/v1/streams", pages.streams),
             Route("/healthz", pages.healthz),

@@ -8,7 +8,7 @@ from catalog.settings import LakeSettings
 from ingest_gateway.broker import Broker
 from ingest_gateway.ids import Uuid7
 from ingest_gateway.intake import Budget
-from ingest_gateway.metrics import CONTRACTS, StreamCounters
+from ingest_gateway.metrics import CONTRACTS, IN_FLIGHT_BYTES, IN_FLIGHT_REQUESTS, StreamCounts
 from ingest_gateway.problems import Problem, unavailable
 from ingest_gateway.produce import Producer
 from ingest_gateway.settings import GatewaySettings
@@ -27,7 +27,7 @@ class Gateway:
         self.requests = 0
         self.broker = Broker(lake.kafka_bootstrap, settings)
         self.producer = Producer(self.broker, settings.produce_timeout)
-        self._counters: dict[str, StreamCounters] = {}
+        self._counts: dict[str, StreamCounts] = {}
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -36,10 +36,13 @@ class Gateway:
         self._count_contracts()
         self.broker.start()
         watch = asyncio.create_task(self.streams.watch(self.settings.contract_poll, self._count_contracts))
+        flush = asyncio.create_task(self._flush_each_second())
         try:
             yield
         finally:
             watch.cancel()
+            flush.cancel()
+            self.flush_metrics()
             await self.broker.stop()
 
     def stream(self, name: str) -> Served:
@@ -70,12 +73,24 @@ class Gateway:
             raise unavailable("topic-missing", detail, self.settings.retry_after)
         return count
 
-    def counters(self, stream: str) -> StreamCounters:
-        """The counters of a stream that exists."""
-        found = self._counters.get(stream)
+    def counts(self, stream: str) -> StreamCounts:
+        """What a stream that exists has taken."""
+        found = self._counts.get(stream)
         if found is None:
-            found = self._counters[stream] = StreamCounters(stream)
+            found = self._counts[stream] = StreamCounts(stream)
         return found
+
+    def flush_metrics(self) -> None:
+        """Bring the metrics up to date. Each worker does each second, and the one that is scraped at once."""
+        IN_FLIGHT_BYTES.set(self.budget.held)
+        IN_FLIGHT_REQUESTS.set(self.requests)
+        for counts in list(self._counts.values()):
+            counts.flush()
+
+    async def _flush_each_second(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            self.flush_metrics()
 
     def _count_contracts(self) -> None:
         CONTRACTS.labels("served").set(len(self.streams.served))

@@ -37,14 +37,20 @@ BROKER_UP = Gauge("sluice_gateway_broker_up", "1 while Kafka answers", multiproc
 CONTRACTS = Gauge("sluice_gateway_contracts", "Contract files by state", ("state",), multiprocess_mode="livemax")
 
 
-class StreamCounters:
-    """The children of one stream, looked up once."""
+class StreamCounts:
+    """What one stream took since the last `flush`: plain numbers, which cost a request nothing."""
 
     def __init__(self, stream: str) -> None:
-        self.accepted = EVENTS.labels(stream, "accepted").inc
-        self.refused = EVENTS.labels(stream, "refused").inc
-        self.failed = EVENTS.labels(stream, "failed").inc
-        self.bytes = BYTES.labels(stream).inc
+        self._counters = [EVENTS.labels(stream, verdict).inc for verdict in ("accepted", "refused", "failed")]
+        self._counters.append(BYTES.labels(stream).inc)
+        self.accepted = self.refused = self.failed = self.bytes = 0
+
+    def flush(self) -> None:
+        """Add the numbers to the counters that are scraped."""
+        counts = (self.accepted, self.refused, self.failed, self.bytes)
+        self.accepted = self.refused = self.failed = self.bytes = 0
+        for add, count in zip(self._counters, counts, strict=True):
+            add(count)
 
 
 def exposition() -> bytes:

@@ -10,7 +10,6 @@ from starlette.responses import HTMLResponse, Response
 from catalog.contract import Stream
 from ingest_gateway import metrics
 from ingest_gateway.gateway import Gateway
-from ingest_gateway.submit import in_flight
 
 
 class Json(Response):
@@ -63,7 +62,7 @@ def readiness(gateway: Gateway) -> dict[str, Any]:
 
 async def exposition(request: Request) -> Response:
     """Prometheus' text format."""
-    in_flight(request.app.state.gateway)
+    request.app.state.gateway.flush_metrics()
     return Response(metrics.exposition(), headers={"content-type": metrics.CONTENT_TYPE})
 
 

@@ -14,7 +14,7 @@ from ingest_gateway.gateway import Gateway
 from ingest_gateway.ids import idempotency_key, request_id
 from ingest_gateway.intake import ClientGone, Hold, RequestHeaders, read_body
 from ingest_gateway.keys import partitions
-from ingest_gateway.metrics import IN_FLIGHT_BYTES, IN_FLIGHT_REQUESTS, REQUESTS
+from ingest_gateway.metrics import REQUESTS
 from ingest_gateway.problems import Problem, unavailable
 from ingest_gateway.produce import Header, NotAcknowledged, Records
 from ingest_gateway.streams import Served
@@ -76,21 +76,20 @@ class Submit:
         key = _idempotency_key(headers)
         body = await read_body(headers, receive, hold, gateway.settings)
         received = datetime.now(UTC)
-        counters = gateway.counters(served.stream.name)
-        counters.bytes(len(body))
+        counts = gateway.counts(served.stream.name)
+        counts.bytes += len(body)
         events = await _events(body, kind, headers, served, gateway)
         count = len(events.payloads)
         ids = _ids(events, key, gateway)
         refused = judge(events, served.checker, body, gateway.settings)
-        if refused:
-            counters.refused(len(refused))
+        counts.refused += len(refused)
         good = [i for i in range(count) if i not in refused] if refused else range(count)
         try:
             placed = await _write(events, ids, good, served, received, gateway) if good else ([], [])
         except BaseException:
-            counters.failed(len(good))
+            counts.failed += len(good)
             raise
-        counters.accepted(len(good))
+        counts.accepted += len(good)
         status = 202 if not refused else 207 if good else 422
         return status, receipt(served.stream.name, ids, refused, good, placed), [_JSON]
 
@@ -187,9 +186,3 @@ def _with(common: list[Header], attributes: Mapping[str, str]) -> list[Header]:
 def _problem(problem: Problem, request_name: str) -> Answer:
     headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in problem.headers.items()]
     return problem.status, problem.document(request_name), [(b"content-type", problems.CONTENT_TYPE), *headers]
-
-
-def in_flight(gateway: Gateway) -> None:
-    """Set the gauges of what is in flight, when they are asked for."""
-    IN_FLIGHT_BYTES.set(gateway.budget.held)
-    IN_FLIGHT_REQUESTS.set(gateway.requests)
