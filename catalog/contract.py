@@ -11,6 +11,8 @@ Severity = Literal["error", "warning"]
 
 LOGICAL_TYPES = ("string", "integer", "number", "boolean", "date", "timestamp", "time", "object", "array")
 SUFFIX = ".odcs.yaml"
+# Words of `physicalType` and `logicalTypeOptions.format` for whole numbers that fit into 32 bits.
+NARROW = {"int", "integer", "smallint", "tinyint", "i8", "i16", "i32", "u8", "u16"}
 DECIMAL = re.compile(r"(?:decimal|numeric)\s*\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)\Z", re.IGNORECASE)
 
 
@@ -69,6 +71,11 @@ class Column:
     examples: tuple[Any, ...] = ()
     fields: tuple["Column", ...] = ()
     items: "Column | None" = None
+
+    @property
+    def narrow(self) -> bool:
+        """Whether the table keeps the whole number in 32 bits: as `physicalType` says, else as `format` says."""
+        return (self.physical_type or self.format or "").lower() in NARROW
 
     @property
     def decimal(self) -> tuple[int, int] | None:

@@ -29,10 +29,6 @@ from catalog.contract import Column, Partition, Stream
 from catalog.errors import SluiceError
 from catalog.names import BRONZE, QUARANTINE, SILVER
 
-DECIMAL = re.compile(r"(?:decimal|numeric)\s*\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)\Z", re.IGNORECASE)
-INTEGERS = {"int": IntegerType, "integer": IntegerType, "smallint": IntegerType, "tinyint": IntegerType}
-SMALL_FORMATS = {"i8", "i16", "i32", "u8", "u16"}
-
 # How every table is kept. Old metadata files go with each commit, else a commit a second fills the bucket with them.
 PROPERTIES = {
     "format-version": "2",
@@ -94,8 +90,7 @@ def iceberg_type(column: Column, ids: Iterator[int]) -> IcebergType:
         case "timestamp":
             return TimestamptzType()
         case "integer":
-            physical = (column.physical_type or "").lower()
-            return INTEGERS.get(physical, IntegerType if column.format in SMALL_FORMATS else LongType)()
+            return IntegerType() if column.narrow else LongType()
         case "number":
             return _number(column)
         case "array" if column.items is not None:
@@ -108,14 +103,13 @@ def iceberg_type(column: Column, ids: Iterator[int]) -> IcebergType:
 
 
 def _number(column: Column) -> IcebergType:
-    physical = (column.physical_type or "").lower()
-    decimal = DECIMAL.match(physical)
-    if decimal:
-        precision, scale = int(decimal[1]), int(decimal[2] or 0)
+    if column.decimal:
+        precision, scale = column.decimal
         if not 0 < precision <= 38 or scale > precision:
-            raise SluiceError(f"property {column.name}: {physical} is out of decimal's bounds (38 digits)")
+            raise SluiceError(f"property {column.name}: {column.physical_type} is out of decimal's bounds (38 digits)")
         return DecimalType(precision, scale)
-    return FloatType() if physical in ("float", "real") or column.format == "f32" else DoubleType()
+    single = (column.physical_type or "").lower() in ("float", "real") or column.format == "f32"
+    return FloatType() if single else DoubleType()
 
 
 def _field(ids: Iterator[int], column: Column) -> NestedField:

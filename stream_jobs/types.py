@@ -27,7 +27,6 @@ from pyspark.sql.types import DataType as SparkType
 
 from catalog.contract import Column
 from catalog.json_schema import integer_bounds
-from catalog.tables import DECIMAL, INTEGERS, SMALL_FORMATS
 
 TIME = r"^([01]\d|2[0-3]):[0-5]\d(:([0-5]\d|60)(\.\d+)?)?([zZ]|[+-]\d\d:\d\d)?$"
 DATE = r"^\d{4}-\d\d-\d\d$"
@@ -46,14 +45,12 @@ def spark_type(column: Column) -> DataType:
         case "timestamp":
             return TimestampType()
         case "integer":
-            small = (column.physical_type or "").lower() in INTEGERS or column.format in SMALL_FORMATS
-            return IntegerType() if small and column.physical_type != "bigint" else LongType()
+            return IntegerType() if column.narrow else LongType()
         case "number":
-            physical = (column.physical_type or "").lower()
-            decimal = DECIMAL.match(physical)
-            if decimal:
-                return DecimalType(int(decimal[1]), int(decimal[2] or 0))
-            return FloatType() if physical in ("float", "real") or column.format == "f32" else DoubleType()
+            if column.decimal:
+                return DecimalType(*column.decimal)
+            single = (column.physical_type or "").lower() in ("float", "real") or column.format == "f32"
+            return FloatType() if single else DoubleType()
         case "array" if column.items is not None:
             return ArrayType(spark_type(column.items))
         case "object" if column.fields:

@@ -1,14 +1,37 @@
 """Fixtures that need servers. They are the real ones, started once for a test run."""
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from catalog.settings import BUNDLED_CONTRACTS, LakeSettings, read_settings
 from tests.stack import Stack, running_stack
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    """The whole stack on free ports; tests share it, so each uses records and ids of its own."""
-    with running_stack() as running:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The whole stack on free ports; tests share it, so each uses records and ids of its own.
+
+    Its contracts are a copy, to which a test may add a stream. Its stream job can be killed at named points.
+    """
+    contracts = tmp_path_factory.mktemp("contracts", numbered=False)
+    shutil.copytree(BUNDLED_CONTRACTS, contracts, dirs_exist_ok=True)
+    with running_stack(settings={"SLUICE_CONTRACTS": str(contracts), "SLUICE_STREAM_FAULTS": "1"}) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def contracts(stack: Stack) -> Path:
+    """The folder of the stack's contracts."""
+    return Path(stack.settings["SLUICE_CONTRACTS"])
+
+
+@pytest.fixture(scope="session")
+def lake(stack: Stack) -> Iterator[LakeSettings]:
+    """The stack's addresses, in this process's environment too."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in stack.env().items():
+            patch.setenv(name, value)
+        yield read_settings(LakeSettings)

@@ -66,7 +66,7 @@ select
     count_if(copy = 1 and unit_price is null) as orders_without_price,
     max(_received_at) as last_received_at,
     count(*) as source_rows,
-    {{ now.snapshot if now else 'cast(null as bigint)' }} as _silver_snapshot,
+    cast({{ now.snapshot if now else 'null' }} as bigint) as _silver_snapshot,
     cast({{ "'" ~ now.offsets ~ "'" if now and now.offsets else 'null' }} as varchar) as _silver_offsets,
     cast(current_timestamp at time zone 'UTC' as timestamp(6) with time zone) as _refreshed_at
 from placed

@@ -1,0 +1,1 @@
+"""Measurements of a running stack. A measure returns plain figures; nothing here judges them."""

@@ -1,0 +1,123 @@
+"""`sluice bench`: measure the stack that runs here, as a table and a JSON file."""
+
+import asyncio
+import json
+import os
+import platform
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import psutil
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from catalog.errors import SluiceError
+from catalog.odcs import load_contracts
+from catalog.settings import lake_settings
+from infra.native import config, control
+from infra.native.status import part_statuses
+
+MEASURES = ("memory", "ingest", "freshness", "catchup")
+
+
+def bench(
+    measures: Annotated[
+        list[str] | None, typer.Argument(help=f"Which of {', '.join(MEASURES)}; all by default.")
+    ] = None,
+    rate: Annotated[int, typer.Option(min=20, help="Events a second while freshness is measured.")] = 500,
+    seconds: Annotated[int, typer.Option(min=5, help="How long freshness is measured.")] = 120,
+    events: Annotated[int, typer.Option(min=1000, help="Events that ingest sends.")] = 100_000,
+    records: Annotated[int, typer.Option(min=1000, help="Records that catchup takes.")] = 1_000_000,
+    output: Annotated[Path | None, typer.Option(help="Where the JSON goes. Default: bench-DATE.json here.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the JSON instead of the table.")] = False,
+) -> None:
+    """Measure the running stack: `sluice up`, then `sluice bench`, on a machine that does nothing else.
+
+    memory: resident memory of each part. ingest: events a second through the gateway in NDJSON batches. freshness: seconds from
+    the HTTP answer to the row in a Trino query on silver. catchup: rows a second of the stream job beside a bare Spark append
+    of the same records in the same run. The benchmark's rows stay in the lake: use a stack that you can purge.
+
+    Exit code: 0 measured, 1 a server is away or a measure failed, 2 wrong usage.
+    """
+    unknown = sorted(set(measures or ()) - set(MEASURES))
+    if unknown:
+        raise SluiceError(f"There is no measure {unknown[0]}; there are {', '.join(MEASURES)}")
+    console = Console(stderr=as_json)
+    chosen = [name for name in MEASURES if not measures or name in measures]
+    results: dict[str, Any] = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": _machine()}
+    lake = lake_settings()
+    for name in chosen:
+        console.print(f"{name} …")
+        if name == "memory":
+            results[name] = _memory()
+        elif name == "ingest":
+            from infra.bench.ingest import ingest
+
+            results[name] = asyncio.run(ingest(lake, load_contracts(lake.contracts), events))
+        elif name == "freshness":
+            results[name] = _freshness(console, rate, seconds)
+        else:
+            from infra.bench.catchup import catchup
+
+            with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
+                results[name] = catchup(lake, records, Path(folder), lambda text: console.print(f"  {text}"))
+    path = output or Path(f"bench-{datetime.now(UTC):%Y%m%dT%H%M%S}.json")
+    path.write_text(json.dumps(results, indent=1) + "\n")
+    if as_json:
+        print(json.dumps(results))
+    else:
+        _show(console, results)
+        console.print(f"written to {path}")
+
+
+def _freshness(console: Console, rate: int, seconds: int) -> dict[str, Any]:
+    from infra.bench.freshness import BATCHES_PER_SECOND, freshness
+
+    lake = lake_settings()
+    streams = load_contracts(lake.contracts)
+    total = seconds * BATCHES_PER_SECOND * 4
+    columns = (TextColumn("  {task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bars:
+        bar = bars.add_task("sending", total=total)
+        return asyncio.run(freshness(lake, streams, rate, seconds, lambda: bars.advance(bar)))
+
+
+def _memory() -> dict[str, Any]:
+    state = config.state_folder()
+    stack = config.load(state)
+    if stack is None:
+        raise SluiceError(f"There is no stack in {state}: start one with `sluice up`")
+    parts = {part.name: part.rss or 0 for part in part_statuses(stack, control.view(state))}
+    return {
+        "total_mib": round(sum(parts.values()) / 2**20),
+        "parts_mib": {n: round(rss / 2**20) for n, rss in parts.items()},
+    }
+
+
+def _machine() -> dict[str, Any]:
+    load = os.getloadavg()[0]
+    return {
+        "cores": os.cpu_count(), "memory_gib": round(psutil.virtual_memory().total / 2**30), "load_before": load,
+        "system": platform.platform(), "uptime_s": round(time.time() - psutil.boot_time()),
+    }  # fmt: skip
+
+
+def _show(console: Console, results: dict[str, Any]) -> None:
+    table = Table("measure", "figure", "value", box=None, pad_edge=False, header_style="bold")
+    for name in MEASURES:
+        for figure, value in _flat(results.get(name, {})):
+            table.add_row(name, figure, f"{value:,.2f}" if isinstance(value, float) else f"{value:,}")
+    console.print(table)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        found += _flat(value, f"{name}.") if isinstance(value, dict) else [(name, value)]
+    return found

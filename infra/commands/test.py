@@ -1,0 +1,46 @@
+"""`sluice test`: format, lint, types and tests, as the continuous integration runs them."""
+
+import os
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+
+from infra.native.config import CHECKOUT
+
+CHECKS = (
+    ("format", ("ruff", "format", "--check", "--quiet", ".")),
+    ("lint", ("ruff", "check", "--quiet", ".")),
+    ("types", ("mypy",)),
+)
+
+
+def test(
+    pytest_arguments: Annotated[
+        list[str] | None, typer.Argument(help="Passed on to pytest after `--`, e.g. tests/unit.")
+    ] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Only what needs no server: under two minutes.")] = False,
+) -> None:
+    """Run the checks and the tests. The tests start a stack of their own on free ports and end it.
+
+    SLUICE_KEEP=1 leaves that stack running and says where it is.
+
+    Exit code: 0 all passed, 1 something failed, 2 wrong usage.
+    """
+    failed = [name for name, command in CHECKS if not _run(name, *command)]
+    where = pytest_arguments or (["tests/unit"] if fast else ["tests"])
+    if not _run("tests", "pytest", *where):
+        failed.append("tests")
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _run(name: str, module: str, *arguments: str) -> bool:
+    print(f"── {name}", flush=True)
+    # The tests choose their own stack: settings of the caller's must not leak into it.
+    own = {"SLUICE_KEEP", "SLUICE_CACHE", "SLUICE_TEST_PORT_BASE", "SLUICE_PYTHON"}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("SLUICE_") or key in own}
+    done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=CHECKOUT, env=environment, check=False)
+    return done.returncode == 0

@@ -1,0 +1,242 @@
+"""The stream job is killed between its commits, with its checkpoint gone; a second writer comes between; tables are tampered
+with. Nothing is lost, nothing doubles, and `verify` says so, or finds what was done."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from pyspark.sql import SparkSession
+
+from catalog import query
+from catalog.contract import Stream
+from catalog.odcs import load_contract
+from catalog.progress import Totals
+from catalog.settings import LakeSettings, read_settings
+from ingest_gateway.client import Client, Event
+from stream_jobs.commit import FencedError, LakeTable
+from stream_jobs.faults import POINTS
+from stream_jobs.session import make_session
+from stream_jobs.settings import StreamSettings
+from tests.stack import Stack, eventually, free_port_base
+
+pytestmark = pytest.mark.stack
+
+CONTRACT = """
+apiVersion: v3.2.0
+kind: DataContract
+id: {name}
+version: 1.0.0
+status: active
+schema:
+  - name: {name}
+    properties:
+      - {{name: item, logicalType: string, required: true, primaryKey: true}}
+      - {{name: quantity, logicalType: integer, required: true}}
+      - {{name: at, logicalType: timestamp, required: true, partitioned: true}}
+    quality:
+      - {{name: plausible, type: custom, engine: sql, implementation: quantity < 1000, severity: error}}
+"""
+ENTITY = "customProperties: [{property: kind, value: entity}, {property: eventTime, value: at}]\n"
+
+
+def add_stream(stack: Stack, contracts: Path, name: str, *, entity: bool = False) -> Stream:
+    """A stream of this test's own."""
+    path = contracts / f"{name}.odcs.yaml"
+    path.write_text(CONTRACT.format(name=name) + (ENTITY if entity else ""))
+    stack.sluice("apply", "--no-gold")
+    return load_contract(path)
+
+
+def send(stack: Stack, stream: str, events: list[Event]) -> None:
+    """Send until every event is acknowledged; the gateway may need a moment to know a new stream."""
+    with Client(stack.env()["SLUICE_GATEWAY_URL"], stream) as client:
+        eventually(lambda: _taken(client, events), 30, f"the gateway takes {stream}")
+
+
+def _taken(client: Client, events: list[Event]) -> bool:
+    try:
+        return all(verdict.taken for verdict in client.send(events))
+    except Exception as failure:
+        if "404" in str(failure) or "no stream" in str(failure).lower():
+            return False
+        raise
+
+
+def some_events(run: str, start: int, count: int) -> list[Event]:
+    """Good ones; each 10th breaks a rule; each 25th is a repeat of the one before."""
+    events: list[Event] = []
+    for n in range(start, start + count):
+        body = {
+            "item": f"item-{n % 40}",
+            "quantity": 5_000 if n % 10 == 0 else n % 100,
+            "at": f"2026-01-{n % 9 + 1:02}T00:00:00Z",
+        }
+        same = n - 1 if n % 25 == 0 else n
+        if same != n:
+            body = json.loads(events[-1].payload)
+        events.append(Event(f"{run}-{same}", orjson.dumps(body)))
+    return events
+
+
+@pytest.fixture(scope="module")
+def pair(stack: Stack, contracts: Path, lake: LakeSettings) -> tuple[str, str]:
+    """An event stream and an entity stream that take rows already."""
+    names = ("kill_events", "kill_entities")
+    for name in names:
+        add_stream(stack, contracts, name, entity=name.endswith("entities"))
+        send(stack, name, some_events(f"first-{name}", 0, 60))
+        stack.sluice("verify", "--stream", name)
+    return names
+
+
+@pytest.mark.parametrize("where", POINTS)
+def test_a_kill_between_commits_with_the_checkpoint_deleted(
+    where: str, stack: Stack, pair: tuple[str, str], lake: LakeSettings
+) -> None:
+    scratch = stack.state / "stream"
+    run = uuid.uuid4().hex
+    before = stack.pid("stream")
+    (scratch / "kill-at").write_text(where)
+    for name in pair:
+        send(stack, name, some_events(run, 0, 300))
+    eventually(lambda: not (scratch / "kill-at").exists(), 60, f"the job is killed at {where}")
+    for checkpoint in scratch.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    for name in pair:  # and more comes in while it is away
+        send(stack, name, some_events(run, 300, 100))
+    stack.await_ready("stream", other_than=before)
+    reports = json.loads(stack.sluice("verify", "--json", "--wait", "90", "-s", pair[0], "-s", pair[1]))
+    assert [report["deviations"] for report in reports] == [[], []]
+    sql = f"select count(*) as n, count(distinct _event_id) as ids from silver.{pair[0]} where _event_id like '{run}-%'"
+    kept = query.rows(lake, sql)[0]
+    bad = query.rows(lake, f"select count(*) as n from quarantine.{pair[0]} where _event_id like '{run}-%'")[0]["n"]
+    distinct = {event.id: json.loads(event.payload)["quantity"] for event in some_events(run, 0, 400)}
+    assert (kept["n"], kept["ids"]) == (sum(q < 1000 for q in distinct.values()),) * 2
+    assert bad == sum(q >= 1000 for q in distinct.values())
+
+
+def test_entities_equal_a_reference_fold(pair: tuple[str, str], lake: LakeSettings) -> None:
+    """The rows of bronze folded here, in plain Python, are silver's."""
+    rows = query.rows(
+        lake,
+        f'select from_utf8(payload) as body, event_id, "partition" as p, "offset" as o from bronze.{pair[1]} order by 3, 4',
+    )
+    seen: set[str] = set()
+    latest: dict[str, tuple[str, int, int]] = {}
+    for row in rows:
+        body = json.loads(row["body"])
+        if row["event_id"] in seen or body["quantity"] >= 1000:
+            continue
+        seen.add(row["event_id"])
+        if body["item"] not in latest or (body["at"], row["o"]) >= latest[body["item"]][:2]:
+            latest[body["item"]] = (body["at"], row["o"], body["quantity"])
+    held = query.rows(lake, f"select item, quantity from silver.{pair[1]}")
+    assert {row["item"]: row["quantity"] for row in held} == {item: value[2] for item, value in latest.items()}
+    assert len(held) == len(latest)
+
+
+def test_a_kill_of_any_server_loses_nothing(stack: Stack, pair: tuple[str, str]) -> None:
+    for part in ("gateway", "kafka", "minio", "postgres", "trino"):
+        before = stack.pid(part)
+        stack.kill(part)
+        stack.await_ready(part, other_than=before)
+    send(stack, pair[0], some_events(uuid.uuid4().hex, 0, 100))
+    stack.sluice("verify", "--wait", "120", "-s", pair[0], "-s", pair[1])
+
+
+@pytest.fixture(scope="module")
+def spark(lake: LakeSettings) -> Iterator[SparkSession]:
+    """A Spark session of the test's own on the stack's lake, as a second driver would have."""
+    session = make_session(lake, read_settings(StreamSettings), "test")
+    yield session
+    session.stop()
+
+
+def test_of_two_writers_on_one_state_the_second_is_fenced_off(
+    stack: Stack, contracts: Path, lake: LakeSettings, spark: SparkSession
+) -> None:
+    stream = add_stream(stack, contracts, "fenced")
+    identifier = f"silver.{stream.name}"
+    (contracts / "fenced.odcs.yaml").unlink()  # the stack's own job must leave this table alone
+    one, two = (LakeTable(spark, lake.catalog_name, identifier) for _ in range(2))
+    base_one, base_two = one.progress(), two.progress()
+    rows = spark.sql("select 'a' as item, cast(1 as bigint) as quantity, current_timestamp() as at, 'x' as _event_id, "
+                     "current_timestamp() as _received_at, 0 as _kafka_partition, 0L as _kafka_offset, '1' as _contract_version")  # fmt: skip
+    staged_one, staged_two = one.stage(rows), two.stage(rows)
+    after = one.commit(staged_one, base_one, {0: 1}, Totals(rows=1, silver=1))
+    with pytest.raises(FencedError, match=r'offsets \{"0":1\} where this one started from \{\}'):
+        two.commit(staged_two, base_two, {0: 1}, Totals(rows=1, silver=1))
+    assert query.rows(lake, f"select count(*) as n from {identifier}")[0]["n"] == 1
+    assert two.progress() == after, "the loser sees the winner's state and can go on from there"
+    # Somebody else's commit without offsets, as maintenance makes it, fences nobody off.
+    query.rows(lake, f"alter table {identifier} execute optimize")
+    two.commit(two.stage(rows), two.progress(), {0: 2}, Totals(rows=2, silver=2))
+    assert one.progress().offsets == {0: 2}
+
+
+def test_a_second_stream_job_waits_for_the_lease(stack: Stack) -> None:
+    port = free_port_base(30000, 31000)
+    environment = {**os.environ, **stack.environ(), **stack.env()}
+    environment |= {
+        "SLUICE_STREAM_PORT": str(port),
+        "SLUICE_STATE": str(stack.state / "second"),
+        "SLUICE_STREAM_MEMORY": "512m",
+    }
+    second = subprocess.Popen([sys.executable, "-m", "stream_jobs"], env=environment, cwd=Path(__file__).parents[2])
+    try:
+
+        def state() -> str | None:
+            try:
+                return str(httpx.get(f"http://127.0.0.1:{port}/healthz").json()["state"])
+            except httpx.HTTPError:
+                return None
+
+        eventually(lambda: state() == "standby", 90, "the second job is on standby")
+    finally:
+        second.terminate()
+        assert second.wait(60) == 0
+
+
+TAMPERINGS = {
+    "delete from silver.{t} where _kafka_partition = {p} and _kafka_offset = {o}": "lost",
+    "insert into silver.{t} select * from silver.{t} where _kafka_partition = {p} and _kafka_offset = {o}": "double",
+    'delete from bronze.{t} where "partition" = {p} and "offset" = {o}': "bronze",
+    "update silver.{t} set _kafka_offset = 999999 where _kafka_partition = {p} and _kafka_offset = {o}": "stray",
+}
+
+
+@pytest.mark.parametrize(("number", "sql"), list(enumerate(TAMPERINGS)), ids=list(TAMPERINGS.values()))
+def test_verify_finds_what_was_tampered_with(
+    number: int, sql: str, stack: Stack, contracts: Path, lake: LakeSettings
+) -> None:
+    name = f"tampered_{number}"
+    add_stream(stack, contracts, name)
+    send(
+        stack,
+        name,
+        [
+            Event(f"{name}-{n}", orjson.dumps({"item": f"{n}", "quantity": n, "at": "2026-01-01T00:00:00Z"}))
+            for n in range(20)
+        ],
+    )
+    stack.sluice("verify", "--stream", name)
+    row: dict[str, Any] = query.rows(
+        lake, f"select _kafka_partition as p, _kafka_offset as o from silver.{name} order by 2 desc"
+    )[0]
+    query.rows(lake, sql.format(t=name, **row))
+    done = stack.run("verify", "--json", "--stream", name)
+    assert done.returncode == 1
+    found = {(d["check"], d["partition"], tuple(d["offsets"])) for d in json.loads(done.stdout)[0]["deviations"]}
+    assert (TAMPERINGS[sql], row["p"], (f"{row['o']}-{row['o']}",)) in found or (
+        TAMPERINGS[sql] == "stray" and ("stray", row["p"], ("999999-999999",)) in found
+    )
+    (contracts / f"{name}.odcs.yaml").unlink()
