@@ -100,7 +100,7 @@ async def _load(url: str, bodies: list[bytes], kind: str, events: int, connectio
     started = time.perf_counter()
     clients = [
         (await loop.create_connection(
-            lambda: _Client(requests, started + seconds, times, statuses), place.hostname, place.port))[1]
+            lambda: _Client(requests, started + seconds, times, statuses), place.hostname or "127.0.0.1", place.port or 80))[1]
         for _ in range(connections)
     ]  # fmt: skip
     async with asyncio.timeout(seconds + 30):
