@@ -18,6 +18,7 @@ bronze ≥ quarantine ≥ silver in every partition, and silver's offsets say wh
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -115,6 +116,14 @@ class LakeTable:
         except Py4JJavaError as failure:
             raise self._refused(failure) from None
         return Progress(dict(offsets), totals, int(self.java.currentSnapshot().snapshotId()))
+
+    def expire(self, older_than: timedelta) -> None:
+        """Forget old snapshots, so that the table's metadata, which each commit writes anew, stays small.
+
+        The newest 20 stay whatever their age; the newest with offsets is among them.
+        """
+        before = int((datetime.now(UTC) - older_than).timestamp() * 1000)
+        self.java.expireSnapshots().expireOlderThan(before).retainLast(20).commit()
 
     def current_snapshot_id(self) -> int | None:
         """The snapshot that a reader would see now, whoever made it."""

@@ -5,17 +5,19 @@ import signal
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 
 import structlog
+from pyiceberg.exceptions import NoSuchTableError
 from pyspark.sql import SparkSession
 
 from catalog import names
 from catalog.contract import SUFFIX, Stream
 from catalog.errors import SluiceError
 from catalog.kafka_offsets import starting_offsets, topic_bounds
-from catalog.lake import file_system
+from catalog.lake import file_system, open_catalog
 from catalog.odcs import load_contracts
 from catalog.settings import LakeSettings
 from stream_jobs.commit import FencedError
@@ -102,23 +104,32 @@ class Job:
     def _session(self, spark: SparkSession) -> None:
         """Read contracts and tables, catch up, run the query. Returns when contracts change or the job is to stop."""
         fingerprint = contracts_fingerprint(self.lake.contracts)
-        streams = load_contracts(self.lake.contracts)
+        contracts = load_contracts(self.lake.contracts)
+        aside = unapplied(self.lake, contracts)
+        for name in contracts:
+            SET_ASIDE.labels(name).set(name in aside)
+        if aside:
+            log.warning("set-aside", streams=aside)
+        streams = {name: stream for name, stream in contracts.items() if name not in aside}
         bounds = asyncio.run(topic_bounds(self.lake, map(names.topic, streams)))
-        writers = self._writers(spark, streams, bounds)
+        writers = self._writers(spark, streams)
         starting = {
             names.topic(name): starting_offsets(name, bounds[names.topic(name)], writer.offsets)
             for name, writer in writers.items()
         }
         if not writers:
-            self.health.become("running", "no stream is applied yet", ())
-            self._watch(fingerprint)
+            self.health.become("running", "no stream is applied yet: run `sluice apply`", ())
+            while not self.stopping.wait(self.settings.poll_contracts) and not self._changed(
+                fingerprint, contracts, aside
+            ):
+                pass
             return
         batches = Batches(writers, self.pool)
         query = start(spark, self.lake, self.settings, batches, starting)
         self.health.become("running", streams=writers)
         log.info("running", streams=sorted(writers))
         try:
-            while query.isActive and not self._changed(fingerprint):
+            while query.isActive and not self._changed(fingerprint, contracts, aside):
                 query.awaitTermination(self.settings.poll_contracts)
                 if self.stopping.is_set():
                     break
@@ -128,36 +139,52 @@ class Job:
             if batches.failure is not None:
                 raise batches.failure
 
-    def _writers(
-        self, spark: SparkSession, streams: Mapping[str, Stream], bounds: Mapping[str, object]
-    ) -> dict[str, StreamWriter]:
-        """A writer for each stream whose topic and tables exist, caught up from bronze; the rest is set aside."""
-        applied = {name: stream for name, stream in streams.items() if names.topic(name) in bounds}
+    def _writers(self, spark: SparkSession, streams: Mapping[str, Stream]) -> dict[str, StreamWriter]:
+        """A writer for each stream, caught up from bronze."""
+        age = timedelta(seconds=self.settings.snapshot_age)
 
         def ready(stream: Stream) -> StreamWriter:
-            writer = StreamWriter(spark, self.lake.catalog_name, stream, file_system(self.lake), self.stages)
+            writer = StreamWriter(spark, self.lake.catalog_name, stream, file_system(self.lake), self.stages, age)
             for outcome in writer.catch_up(self.settings.max_batch_rows):
                 report([outcome], -1, 0.0)
             return writer
 
-        futures = {name: self.pool.submit(ready, stream) for name, stream in applied.items()}
-        for name in streams:
-            SET_ASIDE.labels(name).set(0 if name in futures else 1)
+        futures = {name: self.pool.submit(ready, stream) for name, stream in streams.items()}
         return {name: future.result() for name, future in futures.items()}
 
-    def _watch(self, fingerprint: str) -> None:
-        while not self.stopping.is_set() and not self._changed(fingerprint):
-            self.stopping.wait(self.settings.poll_contracts)
-
-    def _changed(self, fingerprint: str) -> bool:
+    def _changed(self, fingerprint: str, contracts: Mapping[str, Stream], aside: Mapping[str, str]) -> bool:
+        """Whether a contract changed, or a stream that was set aside can go on."""
         if contracts_fingerprint(self.lake.contracts) == fingerprint:
-            return False
+            return bool(aside) and unapplied(self.lake, {name: contracts[name] for name in aside}) != aside
         try:
-            streams = load_contracts(self.lake.contracts)
+            load_contracts(self.lake.contracts)
         except SluiceError as broken:
             log.error("contract", reason=str(broken))  # the contracts that run stay in force
             return False
-        return bool(streams)
+        return True
+
+
+def unapplied(lake: LakeSettings, streams: Mapping[str, Stream]) -> dict[str, str]:
+    """Streams that the lake is not ready for, with the reason: `sluice apply` has not been run since their contract changed."""
+    if not streams:
+        return {}
+    topics = asyncio.run(topic_bounds(lake, map(names.topic, streams)))
+    catalog = open_catalog(lake)
+    found = {}
+    for name, stream in streams.items():
+        if names.topic(name) not in topics:
+            found[name] = "its topic is not there"
+            continue
+        for layer in names.LAYERS:
+            try:
+                columns = set(catalog.load_table(names.table(layer, name)).schema().column_names)
+            except NoSuchTableError:
+                found[name] = f"its table {names.table(layer, name)} is not there"
+                break
+            lacking = [c.name for c in stream.columns if c.name not in columns] if layer != names.BRONZE else []
+            if lacking:
+                found[name] = f"{names.table(layer, name)} lacks the column {lacking[0]}"
+    return found
 
 
 def contracts_fingerprint(folder: Path) -> str:

@@ -23,6 +23,9 @@ class StreamSettings(BaseSettings):
     memory: str = Field("900m", pattern=r"^\d+[mg]$", description="the JVM's heap")
     cores: int = Field(2, ge=1, description="Spark's local task slots")
     backoff_max: float = Field(30.0, gt=0, description="longest wait before another try when a server is away")
+    snapshot_age: float = Field(
+        900, ge=60, description="older snapshots are expired while the job runs; readers need some"
+    )
     lease: bool = Field(True, description="wait while another stream job holds this lake's lease")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pyarrow.compute as pc
+import structlog
 from pyarrow.fs import FileSystem
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
@@ -23,6 +24,10 @@ from stream_jobs.refine import Refiner
 from stream_jobs.session import activate
 from stream_jobs.slices import Slice, below, places, slice_of, window, within
 
+# Batches of a stream between two expirations of snapshots.
+EXPIRE_EVERY = 60
+log = structlog.get_logger()
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -36,8 +41,18 @@ class Outcome:
 class StreamWriter:
     """The tables of one stream and how far each is. Raises FencedError when another writer has been there."""
 
-    def __init__(self, spark: SparkSession, catalog: str, stream: Stream, files: FileSystem, pool: Executor) -> None:
+    def __init__(
+        self,
+        spark: SparkSession,
+        catalog: str,
+        stream: Stream,
+        files: FileSystem,
+        pool: Executor,
+        snapshot_age: timedelta = timedelta(minutes=15),
+    ) -> None:
         self.stream = stream
+        self._snapshot_age = snapshot_age
+        self._batches = 0
         self._spark = spark
         self._files = files
         self._pool = pool
@@ -105,6 +120,7 @@ class StreamWriter:
         self._commit_quarantine(judged, offsets)
         self._commit_silver(judged, offsets)
         self._seen.add(batch.hashes, datetime.now(UTC).date())
+        self._tidy()
         return Outcome(self.stream.name, judged.totals, dict(offsets))
 
     def _commit_quarantine(self, judged: Judged, offsets: Offsets) -> None:
@@ -119,6 +135,16 @@ class StreamWriter:
         totals = self._in_silver.totals.plus(judged.totals)
         self._in_silver = self._silver.commit(judged.silver, self._in_silver, offsets, totals, deletes, judged.read_at)
         point("after-silver")
+
+    def _tidy(self) -> None:
+        self._batches += 1
+        if self._batches % EXPIRE_EVERY:
+            return
+        for table in (self._bronze, self._quarantine, self._silver):
+            try:
+                table.expire(self._snapshot_age)
+            except Exception as failure:  # maintenance: the rows are committed, and the next time may do it
+                log.warning("expire", table=table.identifier, reason=str(failure).splitlines()[0])
 
     def _warm(self) -> SeenIds:
         """The ids that silver's offsets cover, from bronze, as far back as the horizon."""
