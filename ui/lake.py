@@ -45,9 +45,9 @@ def tables() -> dict[str, TableInfo]:
     return described(query.run(settings(), queries.COLUMNS, source=SOURCE).records(), streams())
 
 
-@st.cache_data(ttl=2, show_spinner=False)
+@st.cache_data(ttl=4, show_spinner=False)
 def live(sql: str, values: tuple[Any, ...] = ()) -> list[dict[str, Any]]:
-    """Rows that may be 2 s old."""
+    """Rows that may be 4 s old."""
     return query.run(settings(), sql, values, source=SOURCE).records() if sql else []
 
 

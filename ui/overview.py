@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from catalog.names import BRONZE, GOLD, QUARANTINE, SILVER
+from catalog.query import QueryFailedError
 from ui import charts, formatters, lake, notices, queries, services, strings
 from ui.tables import TableInfo
 
@@ -82,9 +83,9 @@ def summary(
     return {
         "Stream": stream,
         "Topic": sum(ends.values()) if ends is not None else None,
-        "Bronze": bronze["total"] if bronze else 0,
-        "Silver": layers[SILVER]["total"] if SILVER in layers else 0,
-        "Quarantine": layers[QUARANTINE]["total"] if QUARANTINE in layers else 0,
+        "Bronze": (bronze["total"] or 0) if bronze else 0,
+        "Silver": (layers[SILVER]["total"] or 0) if SILVER in layers else 0,
+        "Quarantine": (layers[QUARANTINE]["total"] or 0) if QUARANTINE in layers else 0,
         "Lag": services.lag(ends, offsets),
         "Newest event": formatters.duration(formatters.since(newest, now)),
         "Last 30 min": sum(row["events"] for row in recent if row["stream"] == stream),
@@ -126,15 +127,19 @@ def _gold(known: Mapping[str, TableInfo]) -> None:
     if not models:
         return
     st.subheader("Gold models")
-    counts = {
-        row["model"]: row["total"] for row in lake.slow(queries.gold_counts([model.name for model in models]).sql)
-    }
     table = pd.DataFrame(
-        [{"Model": model.name, "Rows": counts.get(model.name), "What it shows": model.description} for model in models]
+        [{"Model": model.name, "Rows": _count(model), "What it shows": model.description} for model in models]
     )
     st.dataframe(table, hide_index=True, width="stretch",
                  column_config={"What it shows": st.column_config.TextColumn(width="large"),
                                 "Rows": st.column_config.NumberColumn(format="localized", width="small")})  # fmt: skip
+
+
+def _count(model: TableInfo) -> int | None:
+    try:
+        return int(lake.slow(queries.row_count(model).sql)[0]["total"])
+    except QueryFailedError:
+        return None  # a view whose stream is gone: no reason to hide the others
 
 
 def _services() -> None:

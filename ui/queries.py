@@ -1,6 +1,6 @@
 """The SQL that the explorer runs, built without a server. Every statement is (text, values)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -114,10 +114,9 @@ def rates(streams: Iterable[str], since: datetime) -> Statement:
     return Statement("\nunion all\n".join(parts), tuple(since for _ in streams))
 
 
-def gold_counts(tables: Sequence[str]) -> Statement:
-    """table, total: rows of each gold model."""
-    parts = [f"select {literal(name)} as model, count(*) as total from {identifier('gold', name)}" for name in tables]
-    return Statement("\nunion all\n".join(parts))
+def row_count(table: TableInfo) -> Statement:
+    """total: the rows of a table or view."""
+    return Statement(f"select count(*) as total from {_name(table)}")
 
 
 def by_stream(found: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Mapping[str, Any]]]:
@@ -133,14 +132,18 @@ def _name(table: TableInfo) -> str:
 
 
 def _totals(layer: str, stream: str) -> str:
-    snapshots, refs = _metadata(layer, stream, "snapshots"), _metadata(layer, stream, "refs")
-    offsets = f"element_at(o.summary, {literal(P_OFFSETS)})"
+    records, deletes = (
+        "element_at(summary, 'total-records')",
+        "coalesce(element_at(summary, 'total-position-deletes'), '0')",
+    )
+    offsets = f"element_at(summary, {literal(P_OFFSETS)})"
     return (
-        f"select {literal(layer)} as layer, {literal(stream)} as stream, s.committed_at, "
-        "cast(element_at(s.summary, 'total-records') as bigint) "
-        "- cast(coalesce(element_at(s.summary, 'total-position-deletes'), '0') as bigint) as total, "
-        f"(select max_by({offsets}, o.committed_at) from {snapshots} o where {offsets} is not null) as offsets "
-        f"from {snapshots} s where s.snapshot_id = (select r.snapshot_id from {refs} r where r.name = 'main')"
+        f"select {literal(layer)} as layer, {literal(stream)} as stream, max(committed_at) as committed_at, "
+        f"max_by(cast({records} as bigint) - cast({deletes} as bigint), committed_at) as total, "
+        f"max_by({offsets}, committed_at) filter (where {offsets} is not null) as offsets "
+        f"from {_metadata(layer, stream, 'snapshots')} "
+        # A snapshot that was only staged (write-audit-publish) is not the table's state.
+        f"where {offsets} is not null or element_at(summary, 'wap.id') is null"
     )
 
 

@@ -1,0 +1,83 @@
+"""`sluice sql`: what values look like outside, and what is refused before Trino is asked."""
+
+import io
+import json
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+import typer
+from trino.types import NamedRowTuple
+from typer.testing import CliRunner
+
+from catalog.query import ResultColumn, identifier, literal, statement
+from infra.commands.sql import sql
+from infra.commands.sql_output import plain, readable, text, write_json
+
+app = typer.Typer()
+app.command()(sql)
+ROW = NamedRowTuple([1, "x"], ["n", "s"], ["integer", "varchar"])
+
+
+def test_json_keeps_every_digit_and_is_a_list_of_objects() -> None:
+    to = io.StringIO()
+    columns = [ResultColumn("d", "decimal(38,2)"), ResultColumn("big", "bigint")]
+    write_json(to, columns, [(Decimal("12345678901234567890.10"), 2**63 - 1), (None, 0)])
+    assert '"d":12345678901234567890.10,"big":9223372036854775807' in to.getvalue()
+    assert [set(row) for row in json.loads(to.getvalue())] == [{"d", "big"}, {"d", "big"}]
+
+
+def test_no_rows_are_an_empty_list() -> None:
+    to = io.StringIO()
+    write_json(to, [], [])
+    assert json.loads(to.getvalue()) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (datetime(2020, 1, 1, 1, tzinfo=timezone(timedelta(hours=1))), "2020-01-01T00:00:00Z"),
+        (datetime(2020, 1, 1, tzinfo=UTC), "2020-01-01T00:00:00Z"),
+        (datetime(2020, 1, 1), "2020-01-01T00:00:00"),
+        (date(2020, 2, 29), "2020-02-29"),
+        (b"\x00\xff", "AP8="),
+        (float("nan"), "NaN"),
+        (float("-inf"), "-Infinity"),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (True, "true"),
+        (None, ""),
+        (Decimal("1E+3"), "1000"),
+        ({"a": Decimal("1.50")}, '{"a":1.50}'),
+        (ROW, '{"n":1,"s":"x"}'),
+        ([1, None], "[1,null]"),
+    ],
+)
+def test_values_as_text(value: object, shown: str) -> None:
+    assert text(value) == shown
+
+
+def test_booleans_stay_booleans_in_json() -> None:
+    assert plain(True) is True
+
+
+def test_bytes_on_a_terminal() -> None:
+    assert readable("é".encode()) == "é"
+    assert readable(b"\x1b[31m") == "0x1b5b33316d"
+
+
+def test_names_and_texts_are_quoted() -> None:
+    assert identifier('a"b', "c") == '"a""b"."c"'
+    assert literal("it's") == "'it''s'"
+    assert statement(" select 1 ; \n") == "select 1"
+
+
+@pytest.mark.parametrize("arguments", [[], [""], ["select 1", "--json", "--csv"], ["select 1", "-f", "x.sql"]])
+def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
+    assert CliRunner().invoke(app, arguments).exit_code == 2
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["-f", str(tmp_path / "no.sql")])
+    assert "no.sql cannot be read" in str(result.exception)
