@@ -93,7 +93,7 @@ def _disk(subject: str, folder: Path) -> Finding:
 
 def _javas(cache: Path) -> Iterator[Finding]:
     for subject, versions, wheel, users in (
-        ("java 17", java.SPARK, "java17", "Spark, Kafka"),
+        ("java 17, 21", java.SPARK, "java21", "Spark, Kafka"),
         ("java 24+", java.TRINO, "java25", "Trino"),
     ):
         if installed := java.installed_java(versions):
@@ -126,7 +126,7 @@ def _privileges() -> Iterator[Finding]:
 
 
 def _fetched(cache: Path) -> Iterator[Finding]:
-    for name in sorted(needed(SERVICES) - {"java17", "java25"}):
+    for name in sorted(needed(SERVICES) - {"java21", "java25"}):
         component = components()[name]
         folder = component.folder(cache)
         if is_complete(folder):

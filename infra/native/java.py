@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-SPARK = range(17, 22)  # Spark 4.1 and Kafka 4.3: tested on 17; 25 fails
+# Spark 4.1 and Kafka 4.3: 25 fails. The wheel is a 21, since the 17 lacks jdk.net, which Iceberg's S3 client needs.
+SPARK = range(17, 22)
 TRINO = range(24, 100)
 WRAPPER = """\
 #!/bin/sh
@@ -81,7 +82,7 @@ def wheel_java(folder: Path) -> Path:
 
 
 def wrap(folder: Path) -> None:
-    """Put the wrapper that Spark needs beside an unpacked Java 17."""
+    """Put the wrapper that Spark needs beside an unpacked wheel."""
     wrapper = folder / "home" / "bin" / "java"
     wrapper.parent.mkdir(parents=True, exist_ok=True)
     wrapper.write_text(WRAPPER)

@@ -1,10 +1,14 @@
-"""`python -m infra.native.lock`: write artifacts.lock for what `components.WANTED` names. Needs Java, Go and the network."""
+"""`python -m infra.native.lock [COMPONENT...]`: write artifacts.lock for what `components.WANTED` names, or anew for some of it.
+
+Needs Java, Go and the network.
+"""
 
 import hashlib
 import json
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -80,9 +84,13 @@ def document(entries: list[tuple[Wanted, list[Artifact]]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def main(names: list[str]) -> None:
+    before = tomllib.loads(LOCK.read_text()) if names else {}
     entries = []
     for wanted in WANTED:
+        if names and wanted.name not in names:
+            entries.append((wanted, [Artifact(**fields) for fields in before[wanted.name]["artifacts"]]))
+            continue
         print(f"{wanted.name} {wanted.version}", file=sys.stderr)
         with tempfile.TemporaryDirectory() as work:
             entries.append((wanted, list(locked(wanted, Path(work)))))
@@ -90,4 +98,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -54,7 +54,7 @@ def test_an_installed_java_is_not_fetched(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(java, "installed_javas", lambda: [java.Java(Path("/j/bin/java"), 17, "installed")])
     assert fetch.needed(["kafka", "trino"]) == {"kafka", "trino", "java25"}
     monkeypatch.setattr(java, "installed_javas", list)
-    assert fetch.needed(["stream"]) == {"spark-jars", "java17"}
+    assert fetch.needed(["stream"]) == {"spark-jars", "java21"}
 
 
 def test_a_file_that_is_not_what_was_locked_is_refused_and_removed(tmp_path: Path) -> None:
