@@ -75,7 +75,9 @@ def lag(ends: dict[int, int] | None, offsets: dict[int, int] | None) -> int | No
 async def _ends(bootstrap: str, streams: Sequence[str]) -> dict[str, dict[int, int]]:
     from aiokafka import AIOKafkaConsumer, TopicPartition
 
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, request_timeout_ms=3000, client_id="sluice-ui")
+    # Only topics that are named here have their partitions in the metadata.
+    topics = map(topic, streams)
+    consumer = AIOKafkaConsumer(*topics, bootstrap_servers=bootstrap, request_timeout_ms=3000, client_id="sluice-ui")
     try:
         await consumer.start()
         known = await consumer.topics()
