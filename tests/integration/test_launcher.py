@@ -335,13 +335,16 @@ def test_a_repeated_down_is_harmless(fresh: Stack) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs all other tests of this file as one")
-def test_root_runs_postgresql_as_nobody_behind_a_private_home(folder: Path) -> None:
-    folder.chmod(0o700)
-    stack = Stack(folder / "state", free_port_base())
-    stack.up("postgres")
-    assert psutil.Process(stack.pid("postgres")).username() == "nobody"
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    stack.down()
+@pytest.mark.parametrize("mode", [0o755, 0o700])
+def test_root_runs_postgresql_without_its_rights_and_opens_no_folder(fresh: Stack, folder: Path, mode: int) -> None:
+    folder.chmod(mode)
+    fresh.up("postgres")
+    facts = Path(f"/proc/{fresh.pid('postgres')}/status").read_text()
+    assert re.search(r"^CapEff:\s+0+$", facts, re.MULTILINE)
+    assert stat.S_IMODE(folder.stat().st_mode) == mode
+    pid = fresh.pid("postgres")
+    fresh.kill("postgres")
+    fresh.await_ready("postgres", other_than=pid)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
