@@ -4,6 +4,7 @@ It answers one JSON line for each connection to the UNIX socket `run/control`, a
 which `status` and `down` know the parts if the supervisor is gone. Its parts live on without it; the next one takes them over.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -80,6 +81,10 @@ class Supervisor:
                 record = self.record()
                 if record.parts == last:
                     self.changed.wait(2.0)
+            if not config.settings_file(self.state).exists():
+                print("the state folder is gone: ending its parts", flush=True)
+                self.down()
+                return
             if record.parts != last:
                 write_record(self.state, record)
                 last = record.parts
@@ -115,7 +120,8 @@ class Supervisor:
 
     def down(self) -> None:
         self.stop(list(self._runners))
-        write_record(self.state, self.record())
+        with contextlib.suppress(FileNotFoundError):  # the state folder was deleted
+            write_record(self.state, self.record())
         self.ended.set()
         with self.changed:
             self.changed.notify_all()

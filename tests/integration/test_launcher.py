@@ -317,6 +317,14 @@ def test_up_takes_over_the_parts_of_a_supervisor_that_was_killed(fresh: Stack) -
     assert fresh.await_ready("minio", other_than=before["minio"])["restarts"] == 1
 
 
+def test_a_deleted_checkout_takes_its_processes_with_it(fresh: Stack) -> None:
+    fresh.up("minio")
+    left = belonging_to(fresh)
+    assert len(left) == 2
+    shutil.rmtree(fresh.state)
+    eventually(lambda: not any(process.is_running() for process in left), 60, "all ended")
+
+
 def test_purge_asks_first(fresh: Stack) -> None:
     fresh.up("minio")
     done = fresh.run("down", "--purge")
