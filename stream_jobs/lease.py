@@ -21,6 +21,14 @@ class Lease:
         row = self._connection.execute("select pg_try_advisory_lock(%s)", (self._key,)).fetchone()
         return bool(row and row[0])
 
+    def held(self) -> bool:
+        """Whether the connection, and with it the lock, is still there: a restarted database has forgotten it."""
+        try:
+            self._connection.execute("select 1")
+        except psycopg.Error:
+            return False
+        return True
+
     def close(self) -> None:
         """Give the lease back."""
         self._connection.close()

@@ -46,6 +46,7 @@ class Job:
         self.stopping = threading.Event()
         self.pool = ThreadPoolExecutor(THREADS, "stream")
         self.stages = ThreadPoolExecutor(THREADS, "stage")
+        self.lease: Lease | None = None
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT."""
@@ -53,11 +54,11 @@ class Job:
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signal_number, lambda *_: self.stopping.set())
         spark = make_session(self.lake, self.settings)
-        lease = self._wait_for_lease()
         attempt = 0
         try:
             while not self.stopping.is_set():
                 try:
+                    self._wait_for_lease()
                     self._session(spark)
                     attempt = 0
                 except FencedError as fenced:
@@ -71,28 +72,24 @@ class Job:
                     attempt += 1
                     self._wait(attempt, failure)
         finally:
-            if lease is not None:
-                lease.close()
+            if self.lease is not None:
+                self.lease.close()
             if _alive(spark):
                 spark.stop()
         return 0
 
-    def _wait_for_lease(self) -> Lease | None:
-        if not self.settings.lease:
-            return None
-        attempt = 0
-        while not self.stopping.is_set():
-            try:
-                lease = Lease(self.lake)
-                while not self.stopping.is_set():
-                    if lease.acquire():
-                        return lease
-                    self.health.become("standby", "another stream job holds the lease")
-                    self.stopping.wait(1)
-            except Exception as failure:
-                attempt += 1
-                self._wait(attempt, failure)
-        return None
+    def _wait_for_lease(self) -> None:
+        """Return when this job holds the lease, or is to stop. Raises psycopg.OperationalError."""
+        if not self.settings.lease or self._holds_lease():
+            return
+        self.lease = Lease(self.lake)
+        while not self.lease.acquire():
+            self.health.become("standby", "another stream job holds the lease")
+            if self.stopping.wait(1):
+                return
+
+    def _holds_lease(self) -> bool:
+        return not self.settings.lease or (self.lease is not None and self.lease.held())
 
     def _wait(self, attempt: int, failure: BaseException) -> None:
         pause = min(self.settings.backoff_max, 0.5 * 2 ** min(attempt, 10))
@@ -102,7 +99,12 @@ class Job:
         self.stopping.wait(pause)
 
     def _session(self, spark: SparkSession) -> None:
-        """Read contracts and tables, catch up, run the query. Returns when contracts change or the job is to stop."""
+        """Read contracts and tables, catch up, run the query.
+
+        Returns when contracts change, the lease is lost or the job is to stop.
+        """
+        if self.stopping.is_set():
+            return
         fingerprint = contracts_fingerprint(self.lake.contracts)
         contracts = load_contracts(self.lake.contracts)
         aside = unapplied(self.lake, contracts)
@@ -129,13 +131,18 @@ class Job:
         self.health.become("running", streams=writers)
         log.info("running", streams=sorted(writers))
         try:
-            while query.isActive and not self._changed(fingerprint, contracts, aside):
+            while query.isActive and self._holds_lease() and not self._changed(fingerprint, contracts, aside):
                 query.awaitTermination(self.settings.poll_contracts)
                 if self.stopping.is_set():
                     break
         finally:
-            with batches.between:
+            # Nobody is inside a batch when the query is stopped; the wait has a limit, for a server may be away.
+            taken = batches.between.acquire(timeout=self.settings.backoff_max)
+            try:
                 query.stop()
+            finally:
+                if taken:
+                    batches.between.release()
             if batches.failure is not None:
                 raise batches.failure
 

@@ -58,7 +58,9 @@ def _configuration(lake: LakeSettings, stream: StreamSettings, jars: list[str]) 
         "spark.driver.host": "127.0.0.1",
         # The driver class path, not spark.jars: nothing is copied at start, and the JDBC driver is found.
         "spark.driver.extraClassPath": ":".join(jars),
-        "spark.driver.extraJavaOptions": "-XX:+UseG1GC -XX:MaxGCPauseMillis=200 -Dderby.system.home=" + str(local),
+        "spark.driver.extraJavaOptions": f"-XX:+UseG1GC {stream.java_options} -Dderby.system.home={local}".replace(
+            "  ", " "
+        ),
         "spark.local.dir": str(local / "spark"),
         "spark.sql.warehouse.dir": str(local / "warehouse"),
         "spark.ui.enabled": "false",

@@ -21,6 +21,7 @@ class StreamSettings(BaseSettings):
     max_batch_rows: int = Field(150_000, ge=100, description="most Kafka records in one batch, over all streams")
     poll_contracts: float = Field(2.0, gt=0, description="how often the contracts' folder is looked at")
     memory: str = Field("900m", pattern=r"^\d+[mg]$", description="the JVM's heap")
+    java_options: str = Field("", description="further options of the JVM, separated by blanks")
     cores: int = Field(2, ge=1, description="Spark's local task slots")
     backoff_max: float = Field(30.0, gt=0, description="longest wait before another try when a server is away")
     snapshot_age: float = Field(

@@ -1,5 +1,6 @@
 """Fixtures that need servers. They are the real ones, started once for a test run."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The whole stack on free ports; tests share it, so each uses records and ids of its own.
 
     Its contracts are a copy, to which a test may add a stream. Its stream job can be killed at named points.
+    SLUICE_KEEP=1 leaves the stack running, SLUICE_TEST_STATE=FOLDER runs the tests on one that was left.
     """
+    if kept := os.environ.get("SLUICE_TEST_STATE"):
+        yield Stack(Path(kept), 0)
+        return
     contracts = tmp_path_factory.mktemp("contracts", numbered=False)
     shutil.copytree(BUNDLED_CONTRACTS, contracts, dirs_exist_ok=True)
     with running_stack(settings={"SLUICE_CONTRACTS": str(contracts), "SLUICE_STREAM_FAULTS": "1"}) as running:
@@ -25,7 +30,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def contracts(stack: Stack) -> Path:
     """The folder of the stack's contracts."""
-    return Path(stack.settings["SLUICE_CONTRACTS"])
+    return Path(stack.env()["SLUICE_CONTRACTS"])
 
 
 @pytest.fixture(scope="session")

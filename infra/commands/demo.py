@@ -19,7 +19,7 @@ from ingest_gateway.client import AsyncClient, Retry
 from ingest_gateway.send import Tally, deliver
 
 LIMIT = 180.0  # seconds to wait for the tables
-POLL = 0.5
+POLL = 1.5  # a look is a query of every table: more of them would slow what is waited for
 QUERY = (
     "select wildlife_species, count(*) as strikes, sum(cost_total) as dollars from silver.wildlife_strikes "
     "group by 1 order by dollars desc limit 5"
@@ -122,7 +122,7 @@ def _gold(session: Lake, say: Callable[[str], None]) -> dict[str, int]:
     deadline, last = time.monotonic() + LIMIT / 3, session.gold()
     while last and time.monotonic() < deadline:
         say("waiting for the gold models")
-        time.sleep(2 * POLL)
+        time.sleep(POLL)
         gold = session.gold()
         if gold == last and all(gold.values()):
             break

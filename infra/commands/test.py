@@ -40,7 +40,7 @@ def test(
 def _run(name: str, module: str, *arguments: str) -> bool:
     print(f"── {name}", flush=True)
     # The tests choose their own stack: settings of the caller's must not leak into it.
-    own = {"SLUICE_KEEP", "SLUICE_CACHE", "SLUICE_TEST_PORT_BASE", "SLUICE_PYTHON"}
+    own = {"SLUICE_KEEP", "SLUICE_TEST_STATE", "SLUICE_CACHE", "SLUICE_TEST_PORT_BASE", "SLUICE_PYTHON"}
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SLUICE_") or key in own}
     done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=CHECKOUT, env=environment, check=False)
     return done.returncode == 0
