@@ -3,20 +3,17 @@
 import csv
 import json
 from collections import Counter
-from pathlib import Path
 
-import httpx
 import pytest
 
 from catalog import query
 from catalog.settings import LakeSettings
 from infra.demo.generate import users
-from tests.stack import CHECKOUT, Stack, eventually
+from tests.stack import CHECKOUT, Stack
 
 pytestmark = pytest.mark.stack
 
 DATA = CHECKOUT / "infra" / "demo" / "data"
-EXAMPLES = CHECKOUT / "docs" / "examples"
 
 
 def count(lake: LakeSettings, table: str) -> int:
@@ -102,19 +99,3 @@ def test_a_resent_file_adds_no_row(demo: str, stack: Stack, lake: LakeSettings) 
 def test_verify_is_clean_after_the_demo(demo: str, stack: Stack) -> None:
     reports = json.loads(stack.sluice("verify", "--json", "-s", "wildlife_strikes", "-s", "orders", "-s", "users"))
     assert [report["deviations"] for report in reports] == [[], [], []]
-
-
-def test_a_new_stream_is_one_file_and_an_apply(stack: Stack, contracts: Path, lake: LakeSettings) -> None:
-    example = next(EXAMPLES.glob("*.odcs.yaml"))
-    name = example.name.removesuffix(".odcs.yaml")
-    assert "customProperties" not in example.read_text(), "the standard alone must be enough"
-    (contracts / example.name).write_bytes(example.read_bytes())
-    stack.sluice("apply")
-    url = f"{stack.env()['SLUICE_GATEWAY_URL']}/v1/streams/{name}"
-    sample = eventually(lambda: httpx.get(url).status_code == 200 and httpx.get(url).json(), 20, "the gateway knows it")
-    assert sample
-    record = (EXAMPLES / f"{name}.json").read_bytes()
-    answer = httpx.post(f"{url}/events", content=record, headers={"content-type": "application/json"})
-    assert answer.status_code == 202, answer.text
-    eventually(lambda: count(lake, f"silver.{name}") == 1, 60, "the row in silver")
-    stack.sluice("verify", "--stream", name)
