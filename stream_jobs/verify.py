@@ -1,6 +1,6 @@
 """Proof that nothing acknowledged is lost and nothing is counted twice, from the tables and Kafka alone.
 
-For each stream, as of one snapshot of silver and the offsets that it carries:
+For each stream, as of silver's current snapshot and the newest offsets that it or an ancestor carries:
 
 1. bronze holds each offset of each partition once, from 0 up to silver's, without a gap;
 2. every bronze row is in silver or in quarantine, once and not in both, or is a repeat of an event id that is there, or
@@ -95,13 +95,13 @@ def _report(
     lake: LakeSettings, catalog: SqlCatalog, stream: Stream, ends: Mapping[int, int], deadline: float
 ) -> Report:
     try:
-        at = _reached(catalog, stream, ends, deadline)
+        at, snapshot = _reached(catalog, stream, ends, deadline)
     except NoSuchTableError:
         missing = Deviation("tables", "its tables are not there: run `sluice apply`")
         return Report(stream.name, Totals(), {}, ends, (missing,))
     deviations = [*_lag(at, ends)]
-    if at.snapshot_id is not None:
-        checks = _Checks(lake, stream, at)
+    if snapshot is not None and at.snapshot_id is not None:
+        checks = _Checks(lake, stream, at, snapshot)
         deviations += [
             *checks.bronze(),
             *checks.whereabouts(),
@@ -114,11 +114,15 @@ def _report(
     return Report(stream.name, at.totals, at.offsets, ends, tuple(deviations))
 
 
-def _reached(catalog: SqlCatalog, stream: Stream, ends: Mapping[int, int], deadline: float) -> Progress:
+def _reached(
+    catalog: SqlCatalog, stream: Stream, ends: Mapping[int, int], deadline: float
+) -> tuple[Progress, int | None]:
+    """Silver's progress and its current snapshot, which somebody else may have made: what readers see is what is checked."""
     while True:
-        at = table_progress(catalog.load_table(names.table(names.SILVER, stream.name)))
+        table = catalog.load_table(names.table(names.SILVER, stream.name))
+        at, current = table_progress(table), table.current_snapshot()
         if all(at.offsets.get(p, 0) >= end for p, end in ends.items()) or time.monotonic() > deadline:
-            return at
+            return at, current.snapshot_id if current else None
         time.sleep(0.3)
 
 
@@ -146,17 +150,18 @@ def _lag(at: Progress, ends: Mapping[int, int]) -> Iterable[Deviation]:
 class _Checks:
     """The checks of one stream at one snapshot of silver."""
 
-    def __init__(self, lake: LakeSettings, stream: Stream, at: Progress) -> None:
+    def __init__(self, lake: LakeSettings, stream: Stream, at: Progress, snapshot: int) -> None:
         self._lake = lake
         self._stream = stream
         self._at = at
+        self._snapshot = snapshot
         below = " or ".join(f"(p = {p} and o < {o})" for p, o in at.offsets.items()) or "false"
         name = query.identifier
         kafka = "_kafka_partition as p, _kafka_offset as o, _event_id as id"
         self._with = f"""
         with b as (select * from (select "partition" as p, "offset" as o, event_id as id
                                   from {name(names.BRONZE, stream.name)}) where {below}),
-             s as (select {kafka} from {name(names.SILVER, stream.name)} for version as of {at.snapshot_id}),
+             s as (select {kafka} from {name(names.SILVER, stream.name)} for version as of {snapshot}),
              q as (select * from (select {kafka} from {name(names.QUARANTINE, stream.name)}) where {below}),
              kept as (select p, o, id, 1 as in_s, 0 as in_q from s union all select p, o, id, 0, 1 from q),
              places as (select p, o, sum(in_s) as in_s, sum(in_q) as in_q from kept group by p, o)
@@ -210,7 +215,7 @@ class _Checks:
         if self._stream.kind == "entity":
             key = ", ".join(query.identifier(column) for column in self._stream.key)
             table = query.identifier(names.SILVER, self._stream.name)
-            sql = f"select count(*) - count(distinct row({key})) as n from {table} for version as of {self._at.snapshot_id}"
+            sql = f"select count(*) - count(distinct row({key})) as n from {table} for version as of {self._snapshot}"
             extra = query.rows(self._lake, sql)[0]["n"]
             if extra:
                 yield Deviation("key", "keys have more than one row in silver", None, extra)

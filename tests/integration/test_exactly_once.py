@@ -167,9 +167,9 @@ def spark(lake: LakeSettings) -> Iterator[SparkSession]:
 def test_of_two_writers_on_one_state_the_second_is_fenced_off(
     stack: Stack, contracts: Path, lake: LakeSettings, spark: SparkSession
 ) -> None:
-    stream = add_stream(stack, contracts, "fenced")
+    stream = add_stream(stack, contracts, f"fenced_{uuid.uuid4().hex[:8]}")
     identifier = f"silver.{stream.name}"
-    (contracts / "fenced.odcs.yaml").unlink()  # the stack's own job must leave this table alone
+    (contracts / f"{stream.name}.odcs.yaml").unlink()  # the stack's own job must leave this table alone
     one, two = (LakeTable(spark, lake.catalog_name, identifier) for _ in range(2))
     base_one, base_two = one.progress(), two.progress()
     rows = spark.sql(
@@ -223,7 +223,7 @@ TAMPERINGS = {
 def test_verify_finds_what_was_tampered_with(
     number: int, sql: str, stack: Stack, contracts: Path, lake: LakeSettings
 ) -> None:
-    name = f"tampered_{number}"
+    name = f"tampered_{number}_{uuid.uuid4().hex[:8]}"
     add_stream(stack, contracts, name)
     send(
         stack,
