@@ -22,7 +22,8 @@ LOOK_UP_BY_VALUE = 500
 
 
 class SeenIds:
-    """Hashes of the ids of the last `horizon` days, 8 bytes each, in one sorted array a day."""
+    """Hashes of the ids of the last `horizon` days, 8 bytes each, in one sorted array a day. Of keys, which have no day, all
+    are under `date.max`."""
 
     def __init__(self, horizon_days: int) -> None:
         self._horizon = timedelta(days=horizon_days + 1)

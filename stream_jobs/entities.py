@@ -19,6 +19,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from catalog.contract import Stream
 from stream_jobs.commit import LakeTable
+from stream_jobs.duplicates import Hashes, SeenIds
 
 # Column ids that Iceberg's specification reserves for position delete files.
 DELETE_SCHEMA = pa.schema(
@@ -43,11 +44,14 @@ class Position:
 
 @dataclass(frozen=True)
 class Folded:
-    """What a batch changes: the rows to add, and the rows that they replace. `read_at` is silver's snapshot then."""
+    """What a batch changes: the rows to add, the rows that they replace (found in silver's snapshot `read_at`), how many good
+    rows were folded, and the hashes of their keys."""
 
     rows: DataFrame
     replaced: tuple[Position, ...]
     read_at: int | None
+    accepted: int
+    keys: Hashes
     cached: DataFrame
 
     def release(self) -> None:
@@ -55,27 +59,44 @@ class Folded:
         self.cached.unpersist()
 
 
-def fold(good: DataFrame, stream: Stream, silver: LakeTable) -> Folded:
-    """`good`: silver rows of the batch. The result's rows are at most one a key, and newer than what silver holds."""
+def key_hash(stream: Stream) -> Column:
+    """64 bits of the key's values."""
+    return F.xxhash64(*stream.key)
+
+
+def fold(good: DataFrame, stream: Stream, silver: LakeTable, known: SeenIds) -> Folded:
+    """`good`: silver rows of the batch; `known`: hashes of the keys that silver has.
+
+    The result's rows are at most one a key, and newer than what silver holds. Silver is read only for keys that it may have.
+    """
+    columns = good.columns
     order = _order(stream)
-    newest = good.groupBy(*stream.key).agg(F.max_by(F.struct(*good.columns), order).alias("_row"))
-    winners = newest.select("_row.*").persist()
+    newest = good.groupBy(*stream.key).agg(
+        F.max_by(F.struct(*columns), order).alias("_row"), F.count(F.lit(1)).alias("_n")
+    )
+    winners = newest.select("_row.*", "_n").persist()
+    found = winners.select(key_hash(stream).alias("hash"), "_n").toArrow()
+    hashes: Hashes = found.column("hash").to_numpy()
+    accepted = sum(found.column("_n").to_pylist())
+    rows = winners.select(*columns)
     silver.java.refresh()
     read_at = silver.current_snapshot_id()
-    if read_at is None:
-        return Folded(winners, (), None, winners)
-    held = _held(winners, stream, silver, read_at)
+    suspects = hashes[known.suspects(hashes)]
+    if read_at is None or not len(suspects):
+        return Folded(rows, (), read_at, accepted, hashes, winners)
+    asked = rows.where(key_hash(stream).isin([int(h) for h in suspects])) if len(suspects) <= LOOK_UP_BY_VALUE else rows
+    held = _held(asked, stream, silver, read_at)
     standing = held.select(*stream.key, order.alias("_held"), "_file", "_pos", "_spec_id", "_partition")
-    coming = winners.select(*stream.key, order.alias("_new"))
+    coming = asked.select(*stream.key, order.alias("_new"))
     pairs = standing.join(F.broadcast(coming), list(stream.key)).withColumn("_wins", F.col("_new") >= F.col("_held"))
-    found = pairs.drop("_held", "_new").collect()
+    judged = pairs.drop("_held", "_new").collect()
     replaced = tuple(
         Position(row["_file"], row["_pos"], row["_spec_id"], tuple(row["_partition"] or ()))
-        for row in found
+        for row in judged
         if row["_wins"]
     )
-    late = [tuple(row[key] for key in stream.key) for row in found if not row["_wins"]]
-    return Folded(_without(winners, stream, late), replaced, read_at, winners)
+    late = [tuple(row[key] for key in stream.key) for row in judged if not row["_wins"]]
+    return Folded(_without(rows, stream, late), replaced, read_at, accepted, hashes, winners)
 
 
 def write_deletes(table: LakeTable, files: FileSystem, positions: tuple[Position, ...]) -> list[JavaObject]:

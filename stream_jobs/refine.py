@@ -1,6 +1,6 @@
 """Bronze rows become typed rows, each with the list of what is wrong with it.
 
-`DataFrame(bronze) → DataFrame(contract's columns, provenance, payload, _violations)`. Pure: no tables, no clock.
+`DataFrame(bronze) → typed → silver rows, or quarantine rows with _violations`. Pure: no tables, no clock.
 """
 
 from collections.abc import Iterator
@@ -61,38 +61,43 @@ class Refiner:
             F.col("payload"),
             _unreadable().alias("_unreadable"),
         ]
-        ok, violations = _verdict([_coalesced(check) for check in _checks(stream)])
-        self._judge: list[Expr] = [*map(F.col, names), *map(F.col, PROVENANCE), F.col("payload"), ok, violations]
+        checks = list(_checks(stream))
+        shown: list[Expr] = [*map(F.col, names), *map(F.col, PROVENANCE)]
+        self._good: list[Expr] = [*shown, _ok(checks)]
+        self._bad: list[Expr] = [*shown, F.col("payload"), _violations(checks)]
+        self._silver = [*names, *PROVENANCE]
 
     def __call__(self, bronze: DataFrame) -> DataFrame:
-        """Typed rows with `_ok` (no rule of severity error is broken), `payload` and `_violations` (null while `_ok`)."""
-        return bronze.select(*self._parse).select(*self._pick).select(*self._type).select(*self._judge)
+        """Typed rows, not yet judged, with the raw texts that the judgement needs."""
+        return bronze.select(*self._parse).select(*self._pick).select(*self._type)
+
+    def silver(self, typed: DataFrame) -> DataFrame:
+        """The rows that break no rule of severity error, in silver's columns."""
+        return typed.select(*self._good).where(OK).select(*self._silver)
+
+    def quarantine(self, typed: DataFrame) -> DataFrame:
+        """The other rows, in quarantine's columns, each with the list of what is wrong."""
+        return typed.select(*self._bad).where(F.col("_violations").isNotNull())
 
 
-def _verdict(checks: list[Check]) -> tuple[Expr, Expr]:
-    """(`_ok`, `_violations`)."""
-    unreadable = F.col("_unreadable")
-    broken = F.lit(False)
+def _ok(checks: list[Check]) -> Expr:
+    # One CASE, not a chain of ORs: a null condition counts as no, nothing is split up and pushed down, and the optimizer
+    # does not sort its branches. The last condition is always true and not deterministic: else `_ok` would be replaced in
+    # the filter by all that it is made of, down to the parser, once for each use (30 times slower).
+    verdict = F.when(F.col("_unreadable"), False)
     for check in checks:
-        broken = broken | check.broken
-    reasons = F.when(unreadable, F.array(_violation("json", None, "the payload is not one JSON object in UTF-8")))
+        verdict = verdict.when(check.broken, False)
+    return verdict.when(F.spark_partition_id() >= 0, True).alias(OK)
+
+
+def _violations(checks: list[Check]) -> Expr:
+    unreadable = F.array(_violation("json", None, "the payload is not one JSON object in UTF-8"))
+    reasons = F.when(F.col("_unreadable"), unreadable)
     if checks:
-        each = [F.when(c.broken, _violation(c.rule, c.column, c.message)) for c in checks]
-        reasons = reasons.when(broken, F.array_compact(F.array(*each)))
-    # The condition is always true, and not deterministic: else the optimizer replaces `_ok` in a later filter by all that
-    # it is made of, down to the parser, once for each use (30 times slower).
-    ok = F.when(F.spark_partition_id() >= 0, ~unreadable & ~broken).alias(OK)
-    return ok, reasons.cast(f"array<{VIOLATION}>").alias("_violations")
-
-
-def silver_rows(refined: DataFrame, stream: Stream) -> DataFrame:
-    """The rows without a broken rule, in silver's columns."""
-    return refined.where(OK).select(*(c.name for c in stream.columns), *PROVENANCE)
-
-
-def quarantine_rows(refined: DataFrame, stream: Stream) -> DataFrame:
-    """The other rows, in quarantine's columns."""
-    return refined.where(~F.col(OK)).select(*(c.name for c in stream.columns), *PROVENANCE, "payload", "_violations")
+        each = [F.when(check.broken, _violation(check.rule, check.column, check.message)) for check in checks]
+        broken = F.array_compact(F.array(*each))
+        reasons = reasons.when(F.spark_partition_id() >= 0, F.when(F.size(broken) > 0, broken))
+    return reasons.cast(f"array<{VIOLATION}>").alias("_violations")
 
 
 def _payload_type(stream: Stream) -> StructType:
@@ -204,11 +209,6 @@ def _rule_broken(rule: Rule) -> Expr:
     if rule.pattern is not None:
         broken = broken | ~value.rlike(rule.pattern)
     return broken
-
-
-def _coalesced(check: Check) -> Check:
-    # A comparison with null is null: a value that isn't there breaks no limit (`required` sees to that).
-    return Check(F.coalesce(check.broken, F.lit(False)), check.rule, check.column, check.message)
 
 
 def _violation(rule: str, column: str | None, message: str) -> Expr:

@@ -23,7 +23,7 @@ def make_session(lake: LakeSettings, stream: StreamSettings, name: str = "sluice
     # Workers must run this environment's Python, not the system's.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
-    builder = SparkSession.builder.appName(name).master(f"local[{stream.cores}]")
+    builder = SparkSession.builder.appName(name).master(f"local[{stream.slots}]")
     for key, value in _configuration(lake, stream, jars).items():
         builder = builder.config(key, value)
     session = builder.getOrCreate()
@@ -66,9 +66,12 @@ def _configuration(lake: LakeSettings, stream: StreamSettings, jars: list[str]) 
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.scheduler.mode": "FAIR",
-        "spark.sql.shuffle.partitions": str(stream.cores),
-        "spark.default.parallelism": str(stream.cores),
+        "spark.sql.shuffle.partitions": "2",
+        "spark.default.parallelism": "2",
         "spark.sql.adaptive.enabled": "false",  # batches are small; replanning costs more than it saves
+        # Small batches cost more to plan than to run. Constraints multiply with a contract's columns and tell nothing here.
+        "spark.sql.constraintPropagation.enabled": "false",
+        "spark.sql.codegen.cache.maxEntries": "2000",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.ansi.enabled": "true",
         "spark.sql.mapKeyDedupPolicy": "LAST_WIN",

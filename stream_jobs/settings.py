@@ -22,7 +22,7 @@ class StreamSettings(BaseSettings):
     poll_contracts: float = Field(2.0, gt=0, description="how often the contracts' folder is looked at")
     memory: str = Field("900m", pattern=r"^\d+[mg]$", description="the JVM's heap")
     java_options: str = Field("", description="further options of the JVM, separated by blanks")
-    cores: int = Field(2, ge=1, description="Spark's local task slots")
+    slots: int = Field(8, ge=1, description="Spark tasks side by side; they mostly wait for the object store")
     backoff_max: float = Field(30.0, gt=0, description="longest wait before another try when a server is away")
     snapshot_age: float = Field(
         900, ge=60, description="older snapshots are expired while the job runs; readers need some"

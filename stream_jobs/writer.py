@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pyarrow.compute as pc
 import structlog
@@ -16,7 +16,7 @@ from catalog.contract import Stream
 from catalog.progress import Offsets, Span, Totals, latest, spans
 from stream_jobs.commit import LakeTable
 from stream_jobs.duplicates import SeenIds, id_hash
-from stream_jobs.entities import write_deletes
+from stream_jobs.entities import key_hash, write_deletes
 from stream_jobs.faults import point
 from stream_jobs.judge import Judge, Judged, files_for
 from stream_jobs.records import BRONZE_COLUMNS
@@ -63,8 +63,9 @@ class StreamWriter:
         self._in_bronze = self._bronze.progress()
         self._in_quarantine = self._quarantine.progress()
         self._in_silver = self._silver.progress()
-        self._judge = Judge(stream, self._bronze, self._quarantine, self._silver, Refiner(stream))
+        self._judge = Judge(stream, self._bronze, self._quarantine, self._silver, Refiner(stream), pool)
         self._seen = self._warm()
+        self._keys = self._warm_keys()
 
     @property
     def offsets(self) -> Offsets:
@@ -115,11 +116,13 @@ class StreamWriter:
 
     def _complete(self, batch: Slice, offsets: Offsets, commit_bronze: Callable[[], None]) -> Outcome:
         """Judge and stage first, so that the commits follow each other closely."""
-        judged = self._judge.judge(batch, self._seen, self._in_silver.offsets, self._in_quarantine.offsets)
+        judged = self._judge.judge(batch, self._seen, self._keys, self._in_silver.offsets, self._in_quarantine.offsets)
         commit_bronze()
         self._commit_quarantine(judged, offsets)
         self._commit_silver(judged, offsets)
         self._seen.add(batch.hashes, datetime.now(UTC).date())
+        if judged.keys is not None:
+            self._keys.add(judged.keys, date.max)
         self._tidy()
         return Outcome(self.stream.name, judged.totals, dict(offsets))
 
@@ -158,3 +161,11 @@ class StreamWriter:
         for day in table.column("day").unique().to_pylist():
             seen.add(table.filter(pc.field("day") == day).column("hash").to_numpy(), day)
         return seen
+
+    def _warm_keys(self) -> SeenIds:
+        """The keys that silver has, of an entity stream."""
+        keys = SeenIds(self.stream.horizon_days)
+        if self.stream.kind == "entity" and self._in_silver.offsets:
+            table = self._spark.table(self._silver.path).select(key_hash(self.stream).alias("hash")).toArrow()
+            keys.add(table.column("hash").to_numpy(), date.max)
+        return keys

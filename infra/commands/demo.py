@@ -157,7 +157,7 @@ def _show_addresses(console: Console, env: Mapping[str, str]) -> None:
     console.print()
     gateway = env["SLUICE_GATEWAY_URL"]
     addresses = {
-        "explorer": env.get("SLUICE_UI_URL"), "gateway": f"{gateway}/docs", "Trino": env["SLUICE_TRINO_URL"],
+        "explorer": env.get("SLUICE_UI_URL"), "gateway": gateway, "Trino": env["SLUICE_TRINO_URL"],
     }  # fmt: skip
     for name, address in addresses.items():
         if address:
