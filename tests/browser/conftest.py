@@ -7,9 +7,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from catalog import gold_refresh
-from catalog.settings import LakeSettings, read_settings
-from infra.commands import demo
 from tests.stack import Stack
 
 FLAGS = (
@@ -18,8 +15,9 @@ FLAGS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Closed with its module: while it is open no other event loop can run in this process."""
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("chromium is not installed: apt-get install chromium")
@@ -31,12 +29,12 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def explorer(stack: Stack) -> str:
-    """Address of the stack's explorer, with the demo loaded and gold built."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in stack.env().items():
-            patch.setenv(name, value)
-        demo.run(stack.env())
-        gold_refresh.build(read_settings(LakeSettings))
+    """Address of the stack's explorer, with the demo loaded and gold built.
+
+    By the command, not in this process: Playwright's event loop runs here, and the demo needs one of its own.
+    """
+    stack.sluice("up", "--demo")
+    stack.sluice("apply")
     return stack.env()["SLUICE_UI_URL"]
 
 
