@@ -48,7 +48,10 @@ def _ask(there: bool, state: str) -> None:
 def _delete(state: Path) -> None:
     if config.load(state) is None and any(state.iterdir()) and not (state / "run").exists():
         raise SluiceError(f"{state} does not look like a stack's state; it was not deleted")
-    shutil.rmtree(state)
+    # A file that something else removes meanwhile is gone too; what can't be removed is told.
+    shutil.rmtree(state, ignore_errors=True)
+    if state.exists():
+        raise SluiceError(f"{state} could not be deleted as a whole: see who owns what is left, then run it again")
 
 
 def _tell(as_json: bool, ended: list[str], purged: bool, text: str) -> None:
