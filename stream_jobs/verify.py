@@ -6,7 +6,7 @@ For each stream, as of silver's current snapshot and the newest offsets that it 
 2. every bronze row is in silver or in quarantine, once and not in both, or is a repeat of an event id that is there, or
    (entities) was superseded by a later row of its key; nothing is in silver or quarantine that bronze does not hold;
 3. the totals that the stream job counted in silver's snapshot are what the tables hold;
-4. no event id is in silver and quarantine twice; an entity has one row a key;
+4. no event id is in silver and quarantine twice within the stream's horizon; an entity has one row a key;
 5. silver reaches the end of the topic as it was when the check began.
 """
 
@@ -157,13 +157,13 @@ class _Checks:
         self._snapshot = snapshot
         below = " or ".join(f"(p = {p} and o < {o})" for p, o in at.offsets.items()) or "false"
         name = query.identifier
-        kafka = "_kafka_partition as p, _kafka_offset as o, _event_id as id"
+        kafka = "_kafka_partition as p, _kafka_offset as o, _event_id as id, _received_at as r"
         self._with = f"""
         with b as (select * from (select "partition" as p, "offset" as o, event_id as id
                                   from {name(names.BRONZE, stream.name)}) where {below}),
              s as (select {kafka} from {name(names.SILVER, stream.name)} for version as of {snapshot}),
              q as (select * from (select {kafka} from {name(names.QUARANTINE, stream.name)}) where {below}),
-             kept as (select p, o, id, 1 as in_s, 0 as in_q from s union all select p, o, id, 0, 1 from q),
+             kept as (select p, o, id, r, 1 as in_s, 0 as in_q from s union all select p, o, id, r, 0, 1 from q),
              places as (select p, o, sum(in_s) as in_s, sum(in_q) as in_q from kept group by p, o)
         """
 
@@ -210,7 +210,9 @@ class _Checks:
         """One row an event id; one row a key."""
         yield from self._places(
             "identity", "event ids are more than once in silver and quarantine",
-            "select p, o from kept where id in (select id from kept group by id having count(*) > 1)",
+            "select p, o from (select p, o, r, lag(r) over (partition by id order by r, p, o) as before from kept "
+            "where id in (select id from kept group by id having count(*) > 1)) "
+            f"where r - before <= interval '{self._stream.horizon_days}' day",
         )  # fmt: skip
         if self._stream.kind == "entity":
             key = ", ".join(query.identifier(column) for column in self._stream.key)
