@@ -39,17 +39,17 @@ def apply(settings: LakeSettings, streams: Mapping[str, Stream] | None = None) -
     existing = {
         names.table(layer, stream.name): _load(catalog, names.table(layer, stream.name))
         for stream in streams.values()
-        for layer in tables.LAYER_ORDER
+        for layer in names.LAYERS
     }
     for stream in streams.values():
-        for layer in tables.LAYER_ORDER:
+        for layer in names.LAYERS:
             table = existing[names.table(layer, stream.name)]
             if table is not None:
                 _refuse_breaking(layer, stream, table)
     changes = [
         Change(stream.name, names.table(layer, stream.name), action)
         for stream in streams.values()
-        for layer in tables.LAYER_ORDER
+        for layer in names.LAYERS
         for action in _apply_table(catalog, layer, stream, existing[names.table(layer, stream.name)])
     ]
     made = asyncio.run(ensure_topics(settings, [names.topic(name) for name in streams]))

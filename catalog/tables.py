@@ -27,7 +27,7 @@ from pyiceberg.types import (
 
 from catalog.contract import Column, Partition, Stream
 from catalog.errors import SluiceError
-from catalog.names import BRONZE, QUARANTINE, SILVER
+from catalog.names import BRONZE, SILVER
 
 # How every table is kept. Old metadata files go with each commit, else a commit a second fills the bucket with them.
 PROPERTIES = {
@@ -171,6 +171,3 @@ def _partition_field(part: Partition, field_id: int, of: Schema) -> PartitionFie
     source = of.find_field(part.column)
     suffix = "" if part.transform == "identity" else "_" + re.sub(r"\W.*", "", part.transform)
     return PartitionField(source.field_id, field_id, transform, f"{part.column}{suffix}")
-
-
-LAYER_ORDER = (BRONZE, QUARANTINE, SILVER)
