@@ -1,11 +1,10 @@
-"""Rows of a table (CSV, Parquet) to payloads: which column a header means, and what a cell holds by the contract."""
+"""Rows of a table (CSV, Parquet) to payloads: which column a header means, and what a value of Parquet is in JSON."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
-from decimal import Decimal, InvalidOperation
-from itertools import pairwise
+from decimal import Decimal
 from math import isfinite
 from typing import Any
 
@@ -13,11 +12,7 @@ import orjson
 
 from catalog.contract import Column, Stream
 from catalog.errors import SluiceError
-
-NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z")
-WHOLE = re.compile(r"[+-]?[0-9]{1,40}\Z")
-TRUE, FALSE = {"true", "t", "yes", "y", "1"}, {"false", "f", "no", "n", "0"}
-MAX_EXPONENT = 300  # a double holds no more, and writing 1e999999999 out would take a gigabyte
+from ingest_gateway.typed_text import put
 
 Place = tuple[str | int, ...]
 
@@ -36,7 +31,7 @@ class Header:
         for place, column, cell in zip(self.places, self.columns, cells, strict=True):
             converted = value(column, cell)
             if converted is not None:
-                _put(found, place, converted)
+                put(found, place, converted)
         return orjson.dumps(found)
 
 
@@ -61,26 +56,6 @@ def header(names: Sequence[str], stream: Stream) -> Header:
             )
     unknown = tuple(name for name, column in zip(names, columns, strict=True) if column is None)
     return Header(places, columns, unknown)
-
-
-def from_text(column: Column | None, cell: str) -> Any:
-    """A CSV cell by its column's type. Empty is None; what does not fit stays text, so that the gateway can name it."""
-    if cell == "" or column is None:
-        return cell or None
-    text = cell.strip()
-    kind = "number" if column.encoding else column.logical_type
-    if kind in ("integer", "number"):
-        return _number(text, cell)
-    if kind == "boolean":
-        return True if text.lower() in TRUE else False if text.lower() in FALSE else cell
-    if kind in ("object", "array"):
-        try:
-            return orjson.loads(text)
-        except orjson.JSONDecodeError:
-            return cell
-    if kind in ("date", "timestamp", "time"):
-        return text or None
-    return cell
 
 
 def from_value(column: Column | None, cell: Any) -> Any:
@@ -111,41 +86,6 @@ def from_value(column: Column | None, cell: Any) -> Any:
             return [from_value(column.items if column else None, item) for item in cell]
         case _:
             return cell
-
-
-def _number(text: str, cell: str) -> Any:
-    # The digits are passed on as they are: a float between would change 0.1000 or a long id.
-    if NUMBER.match(text) and "e" not in text.lower():
-        return orjson.Fragment(text)
-    if WHOLE.match(text):
-        return orjson.Fragment(str(int(text)))
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        return cell
-    if not value.is_finite() or abs(value.adjusted()) > MAX_EXPONENT or "_" in text:
-        return cell
-    return orjson.Fragment(format(value, "f"))
-
-
-def _put(found: dict[str, Any], place: Place, value: Any) -> None:
-    """Set a value at a JSON pointer's place, making the objects and arrays above it."""
-    here: Any = found
-    for step, following in pairwise(place):
-        below: Any = [] if isinstance(following, int) else {}
-        if isinstance(here, list):
-            here.extend([None] * (int(step) + 1 - len(here)))
-            if here[int(step)] is None:
-                here[int(step)] = below
-            here = here[int(step)]
-        else:
-            here = here.setdefault(str(step), below)
-    last = place[-1]
-    if isinstance(here, list):
-        here.extend([None] * (int(last) + 1 - len(here)))
-        here[int(last)] = value
-    else:
-        here[str(last)] = value
 
 
 def _normal(name: str) -> str:

@@ -1,9 +1,7 @@
 """HTML forms to one JSON event: the contract's types say what the text of each field means."""
 
-import re
 from collections.abc import AsyncGenerator, Sequence
-from datetime import datetime
-from math import isfinite
+from datetime import UTC, tzinfo
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -12,15 +10,12 @@ from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from catalog.contract import Column, Stream
+from ingest_gateway import bodies
 from ingest_gateway.bodies import Events
 from ingest_gateway.problems import Problem
+from ingest_gateway.typed_text import in_zone, put, typed
 
 MOST_FIELDS = 1000
-CHECKED, UNCHECKED = {"on", "true", "1", "yes"}, {"off", "false", "0", "no"}
-# What <input type="datetime-local"> sends: no zone, and seconds only where they are not zero.
-_LOCAL = re.compile(r"(\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2})(:\d{2}(?:\.\d+)?)?\Z")
-_WHOLE = re.compile(r"[+-]?[0-9]{1,18}\Z")
-_NUMBER = re.compile(r"[+-]?([0-9]{1,400}\.?[0-9]{0,400}|\.[0-9]{1,400})([eE][+-]?[0-9]{1,3})?\Z")
 
 Fields = list[tuple[str, str]]
 
@@ -53,96 +48,50 @@ async def _once(body: bytes) -> AsyncGenerator[bytes, None]:
 
 
 def event(fields: Fields, stream: Stream) -> Events:
-    """One event. An empty field is absent; a field that the contract does not name is kept as text."""
+    """One event. An empty field is absent, a field that the contract does not name is text, a time without a zone is UTC."""
     value: dict[str, Any] = {}
+    known = named(stream)
+    for name, given in grouped(fields).items():
+        column = known.get(name)
+        meant = given[-1] or None if column is None else meaning(column, given)
+        if meant is not None:
+            put(value, column.pointer if column else (name,), meant)
+    return payload(value)
+
+
+def payload(value: dict[str, Any]) -> Events:
+    """The one event of a form. Raises Problem 400 where JSON cannot carry what it holds."""
+    try:
+        return bodies.one_event(orjson.dumps(value))
+    except TypeError:  # a lone surrogate
+        raise Problem(400, "not-a-form", "The form holds text that JSON cannot carry") from None
+
+
+def grouped(fields: Fields) -> dict[str, list[str]]:
+    """All texts of each name, in the order sent."""
     texts: dict[str, list[str]] = {}
     for name, text in fields:
         texts.setdefault(name, []).append(text)
-    known = {name: column for column in stream.columns for name, column in _named(column, "")}
-    for name, given in texts.items():
-        column = known.get(name)
-        typed = given[-1] or None if column is None else _typed(column, given)
-        if typed is not None:
-            _put(value, column.pointer if column else (name,), typed)
-    try:
-        payload = orjson.dumps(value)
-    except TypeError:  # a lone surrogate, or a number beyond 64 bits
-        raise Problem(400, "not-a-form", "The form holds text or numbers that JSON cannot carry") from None
-    return Events([payload], [orjson.loads(payload)], batch=False)
+    return texts
+
+
+def named(stream: Stream) -> dict[str, Column]:
+    """The fields of a stream: its columns, and with dotted names those inside an object."""
+    return {name: column for column in stream.columns for name, column in _named(column, "")}
 
 
 def _named(column: Column, above: str) -> list[tuple[str, Column]]:
-    """The fields of a column: itself, and with dotted names those inside an object."""
     name = f"{above}{column.name}"
     return [(name, column), *(pair for inner in column.fields for pair in _named(inner, f"{name}."))]
 
 
-def _typed(column: Column, given: Sequence[str]) -> Any:
-    """The value that a text means for a column, None for an absent one. What has no meaning stays text, to be refused."""
-    if column.logical_type == "array":
-        item = column.items
-        if len(given) == 1 and given[0].lstrip().startswith("["):
-            return _json(given[0])
-        return [_scalar(item, text) if item else text for text in given if text] or None
+def meaning(column: Column, given: Sequence[str], zone: tzinfo = UTC) -> Any:
+    """What the texts of a field mean, None for an absent one. Raises SkippedTime."""
+    if column.logical_type == "array" and not (len(given) == 1 and given[0].lstrip().startswith("[")):
+        return [_typed(column.items, text, zone) for text in given if text] or None
     # The last one counts: a hidden "false" before a checkbox is how a form says "unchecked".
-    text = given[-1]
-    if text == "":
-        return None
-    return _json(text) if column.logical_type == "object" else _scalar(column, text)
+    return _typed(column, given[-1], zone)
 
 
-def _scalar(column: Column, text: str) -> Any:
-    match column.logical_type:
-        case "integer" if _WHOLE.match(text.strip()):
-            return int(text)
-        case "number":
-            return _number(text.strip())
-        case "boolean":
-            low = text.strip().lower()
-            return True if low in CHECKED else False if low in UNCHECKED else text
-        case "timestamp" if column.encoding:
-            return _epoch(text.strip(), 1000 if column.encoding == "epoch-millis" else 1)
-        case "timestamp" if not column.format and (local := _LOCAL.match(text)):
-            return f"{local[1].replace(' ', 'T')}{local[2] or ':00'}Z"
-        case _:
-            return text
-
-
-def _number(text: str) -> Any:
-    if _WHOLE.match(text):
-        return int(text)
-    # JSON has no infinity: 1e999 stays text, to be refused.
-    return float(text) if _NUMBER.match(text) and isfinite(float(text)) else text
-
-
-def _epoch(text: str, unit: int) -> Any:
-    if _NUMBER.match(text):
-        return _number(text)
-    try:
-        seconds = datetime.fromisoformat(text + "+00:00" if _LOCAL.match(text) else text).timestamp()
-    except ValueError:
-        return text
-    return round(seconds * unit)
-
-
-def _json(text: str) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return text
-
-
-def _put(value: dict[str, Any], pointer: Sequence[str | int], typed: Any) -> None:
-    """Set the place that a pointer names, making the objects and lists on the way. A place that is taken stays."""
-    node: Any = value
-    for step, following in zip(pointer, [*pointer[1:], None], strict=True):
-        fresh: Any = typed if following is None else [] if isinstance(following, int) else {}
-        if isinstance(node, list) and isinstance(step, int):
-            node.extend([None] * (step + 1 - len(node)))
-            if node[step] is None:
-                node[step] = fresh
-            node = node[step]
-        elif isinstance(node, dict):
-            node = node.setdefault(str(step), fresh)
-        else:
-            return
+def _typed(column: Column | None, text: str, zone: tzinfo) -> Any:
+    return typed(column, in_zone(column, text, zone) if column else text)

@@ -12,6 +12,7 @@ import orjson
 from catalog.contract import Stream
 from catalog.errors import SluiceError
 from ingest_gateway import cells
+from ingest_gateway.typed_text import typed
 
 MAX_LINE = 16 << 20  # bytes; far above what a gateway takes, far below what a machine holds
 BOM, LF = b"\xef\xbb\xbf", b"\n"
@@ -98,7 +99,7 @@ def csv_rows(file: BinaryIO, name: str, stream: Stream, unknown: list[str], deli
             if len(row) != len(names):
                 yield Record(orjson.dumps(row), position, f"has {len(row)} cells where the header has {len(names)}")
             else:
-                yield Record(header.payload(row, cells.from_text), position)
+                yield Record(header.payload(row, typed), position)
     except csv.Error as failure:
         raise SluiceError(f"{name}, line {start if names else 1}: not CSV: {failure}") from None
     except SluiceError as failure:

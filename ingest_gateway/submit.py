@@ -18,7 +18,7 @@ from ingest_gateway.metrics import REQUESTS
 from ingest_gateway.problems import Problem, unavailable
 from ingest_gateway.produce import Header, NotAcknowledged, Records
 from ingest_gateway.streams import Served
-from ingest_gateway.verdicts import judge, receipt
+from ingest_gateway.verdicts import Taken, judge, receipt
 
 H_EVENT_TIME = "ce_eventtime"  # the sender's `time`; ce_time is the receipt's
 ANONYMOUS = b"anonymous"
@@ -76,22 +76,29 @@ class Submit:
         key = _idempotency_key(headers)
         body = await read_body(headers, receive, hold, gateway.settings)
         received = datetime.now(UTC)
-        counts = gateway.counts(served.stream.name)
-        counts.bytes += len(body)
+        gateway.counts(served.stream.name).bytes += len(body)
         events = await _events(body, kind, headers, served, gateway)
-        count = len(events.payloads)
         ids = _ids(events, key, gateway)
-        refused = judge(events, served.checker, body, gateway.settings)
-        counts.refused += len(refused)
-        good = [i for i in range(count) if i not in refused] if refused else range(count)
-        try:
-            placed = await _write(events, ids, good, served, received, gateway) if good else ([], [])
-        except BaseException:
-            counts.failed += len(good)
-            raise
-        counts.accepted += len(good)
-        status = 202 if not refused else 207 if good else 422
-        return status, receipt(served.stream.name, ids, refused, good, placed), [_JSON]
+        taken = await take(events, ids, body, received, served, gateway)
+        return taken.status, receipt(served.stream.name, ids, taken.refused, taken.good, taken.placed), [_JSON]
+
+
+async def take(
+    events: Events, ids: Sequence[str], body: bytes, received: datetime, served: Served, gateway: Gateway
+) -> Taken:
+    """Judge the events, write the good ones, count both. Raises Problem 503."""
+    counts = gateway.counts(served.stream.name)
+    refused = judge(events, served.checker, body, gateway.settings)
+    counts.refused += len(refused)
+    count = len(events.payloads)
+    good = [i for i in range(count) if i not in refused] if refused else range(count)
+    try:
+        placed = await _write(events, ids, good, served, received, gateway) if good else ([], [])
+    except BaseException:
+        counts.failed += len(good)
+        raise
+    counts.accepted += len(good)
+    return Taken(refused, good, placed)
 
 
 async def _events(body: bytes, kind: str, headers: RequestHeaders, served: Served, gateway: Gateway) -> Events:

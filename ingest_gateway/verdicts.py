@@ -1,6 +1,7 @@
 """What becomes of each event: judged before anything is sent, told in the receipt after all is acknowledged."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -10,6 +11,20 @@ from ingest_gateway.check import Checker, Violation, too_deep
 from ingest_gateway.settings import GatewaySettings
 
 Refused = dict[int, tuple[Violation, ...]]  # index → what is wrong; an event that is not in it is good
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a body's events: why each refused one was, which were good, and the good ones' partitions and offsets."""
+
+    refused: Refused
+    good: Sequence[int]
+    placed: tuple[Sequence[int], Sequence[int | None]]
+
+    @property
+    def status(self) -> int:
+        """Of the answer: 202 all taken, 207 some, 422 none."""
+        return 202 if not self.refused else 207 if self.good else 422
 
 
 def judge(events: Events, checker: Checker, body: bytes, settings: GatewaySettings) -> Refused:

@@ -1,6 +1,10 @@
 """HTML forms: the contract's types say what a field's text means."""
 
+import json
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import anyio
 import orjson
@@ -9,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.contract import Column, Stream
-from ingest_gateway import forms
+from ingest_gateway import forms, typed_text
 from ingest_gateway.problems import Problem
+from ingest_gateway.typed_text import SkippedTime, in_zone
 
 COLUMNS = (
     Column("name", "string", pointer=("name",)),
@@ -28,7 +33,7 @@ STREAM = Stream("s", "1.0.0", "", "", "event", COLUMNS)
 
 def typed(body: str) -> Any:
     events = forms.event(forms.urlencoded(body.encode()), STREAM)
-    assert orjson.loads(events.payloads[0]) == events.values[0]
+    assert json.loads(events.payloads[0]) == events.values[0]
     return events.values[0]
 
 
@@ -39,7 +44,7 @@ def typed(body: str) -> Any:
         ("name=&count=&other=", {}),
         ("count=three&price=1e999&price=NaN", {"count": "three", "price": "NaN"}),
         ("price=1e999", {"price": "1e999"}),
-        ("count=123456789012345678901", {"count": "123456789012345678901"}),
+        ("count=123456789012345678901&price=0.10", {"count": 123456789012345678901, "price": 0.1}),
         ("wanted=on", {"wanted": True}),
         ("wanted=false", {"wanted": False}),
         ("wanted=false&wanted=true", {"wanted": True}),
@@ -101,3 +106,47 @@ def test_any_fields_make_one_json_object_or_a_problem(fields: forms.Fields) -> N
     except Problem:
         return
     assert isinstance(orjson.loads(events.payloads[0]), dict)
+
+
+def column(kind: str, **facts: Any) -> Column:
+    return Column("c", kind, pointer=("c",), **facts)
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ("2026-07-01T12:00", "2026-07-01T12:00:00+02:00"),
+        ("2026-01-01 12:00:05.25", "2026-01-01T12:00:05.25+01:00"),
+        ("2026-10-25T02:30", "2026-10-25T02:30:00+02:00"),  # shown twice by the clocks: the first
+        ("1890-01-01T12:00", "1890-01-01T12:00:00+00:29"),
+        ("2026-07-01T12:00:00Z", "2026-07-01T12:00:00Z"),
+        ("2026-13-01T12:00", "2026-13-01T12:00"),
+        ("0001-01-01T00:00", "0001-01-01T00:00"),
+    ],
+)
+def test_a_local_time_gets_the_offset_of_its_zone(text: str, sent: str) -> None:
+    assert in_zone(column("timestamp"), text, ZoneInfo("Europe/Zurich")) == sent
+
+
+def test_a_time_that_the_clocks_skipped_is_said() -> None:
+    with pytest.raises(SkippedTime):
+        in_zone(column("timestamp"), "2026-03-29T02:30", ZoneInfo("Europe/Zurich"))
+    assert in_zone(column("timestamp", format="dd.MM.yyyy"), "2026-03-29T02:30", ZoneInfo("Europe/Zurich"))
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**20), max_value=10**20))
+def test_a_number_keeps_its_digits(number: Decimal) -> None:
+    sent = orjson.dumps({"n": typed_text.typed(column("number"), str(number))})
+    assert json.loads(sent, parse_float=Decimal, parse_int=Decimal)["n"] == number
+
+
+@given(st.datetimes(min_value=datetime(1971, 1, 1)), st.sampled_from(["UTC", "Asia/Kathmandu", "America/St_Johns"]))
+def test_an_epoch_is_the_same_instant(moment: datetime, zone: str) -> None:
+    millis = column("timestamp", encoding="epoch-millis")
+    local = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    try:
+        text = in_zone(millis, local.isoformat(), ZoneInfo(zone))
+    except SkippedTime:
+        return
+    sent = local.replace(tzinfo=ZoneInfo(zone)).timestamp()
+    assert typed_text.typed(millis, text) == round(sent * 1000)
