@@ -4,6 +4,7 @@ import asyncio
 
 from starlette.types import Receive, Scope
 
+from ingest_gateway import encodings
 from ingest_gateway.metrics import IN_FLIGHT_BYTES
 from ingest_gateway.problems import Problem, unavailable
 from ingest_gateway.settings import GatewaySettings
@@ -79,21 +80,19 @@ class RequestHeaders:
 
 
 async def read_body(headers: RequestHeaders, receive: Receive, hold: Hold, settings: GatewaySettings) -> bytes:
-    """The whole body. Raises Problem 400, 408, 413 or 503, and ClientGone."""
-    encoding = headers.get(b"content-encoding")
-    if encoding is not None and encoding.strip().lower() not in ("identity", ""):
-        detail = f"Content-Encoding {encoding[:40]} is not understood; send the body as it is"
-        raise Problem(415, "content-encoding", detail, headers={"accept-encoding": "identity"})
+    """The whole body, decompressed. Raises Problem 400, 408, 413, 415 or 503, and ClientGone."""
+    encoding = encodings.unpacker(headers.get(b"content-encoding"))
     announced = _content_length(headers)
     if announced is not None and announced > settings.max_body_bytes:
         raise _too_large(settings)
     hold.take(OVERHEAD + (announced or 0))
     try:
         async with asyncio.timeout(settings.read_timeout):
-            return await _read(receive, hold, announced, settings)
+            body = await _read(receive, hold, announced, settings)
     except TimeoutError:
         detail = f"The body was not complete after {settings.read_timeout:g} s"
         raise Problem(408, "slow-body", detail, headers={"connection": "close"}) from None
+    return body if encoding is None else encodings.unpacked(body, encoding, settings.max_body_bytes, hold.take)
 
 
 async def _read(receive: Receive, hold: Hold, announced: int | None, settings: GatewaySettings) -> bytes:

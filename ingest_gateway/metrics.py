@@ -19,7 +19,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 EVENTS = Counter("sluice_gateway_events_total", "Events by stream and verdict", ("stream", "verdict"))
-BYTES = Counter("sluice_gateway_received_bytes_total", "Bytes of request bodies", ("stream",))
+BYTES = Counter("sluice_gateway_received_bytes_total", "Bytes of request bodies, decompressed", ("stream",))
 REQUESTS = Histogram(
     "sluice_gateway_request_seconds", "From a request's headers to its answer, by status", ("status",), buckets=_SECONDS
 )

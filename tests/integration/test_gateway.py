@@ -3,146 +3,19 @@
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.partitioner import DefaultPartitioner
 
-from catalog.contract import SUFFIX
+from tests.gateway import LINES, Gateway, reading, running_gateway
 from tests.stack import Stack, eventually
 
 pytestmark = pytest.mark.stack
-
-CONTRACT = """
-apiVersion: v3.1.0
-kind: DataContract
-id: {name}
-name: {name}
-version: 2.0.0
-status: active
-schema:
-  - name: {name}
-    properties:
-      - {{name: sensor, logicalType: string, required: true, primaryKey: {keyed}}}
-      - {{name: value, logicalType: integer, required: true}}
-"""
-LINES = {"content-type": "application/x-ndjson"}
-
-
-@dataclass(frozen=True)
-class Record:
-    """What Kafka holds."""
-
-    partition: int
-    offset: int
-    key: bytes
-    value: bytes
-    headers: dict[str, bytes]
-
-
-@dataclass
-class Gateway:
-    """A gateway process of its own beside the stack's, so that its limits can be set and its end be watched."""
-
-    process: subprocess.Popen[bytes]
-    url: str
-    bootstrap: str
-    contracts: Path
-
-    def post(self, stream: str, content: bytes, headers: dict[str, str] | None = None) -> httpx.Response:
-        kind = {"content-type": "application/json"}
-        address = f"{self.url}/v1/streams/{stream}/events"
-        return httpx.post(address, content=content, headers=kind | (headers or {}), timeout=30)
-
-    def ready(self) -> dict[str, Any]:
-        found: dict[str, Any] = httpx.get(f"{self.url}/readyz", timeout=10).json()
-        return found
-
-    def await_status(self, status: str, limit: float = 60) -> None:
-        eventually(lambda: self.ready()["status"] == status, limit, f"gateway {status}")
-
-    def stream(self, name: str, keyed: bool = True, topic: bool = True) -> str:
-        """A stream of its own for a test: its topic, then its contract, while the gateway runs."""
-        if topic:
-            self.make_topic(name)
-        (self.contracts / f"{name}{SUFFIX}").write_text(CONTRACT.format(name=name, keyed=str(keyed).lower()))
-        eventually(lambda: name in self.ready()["contracts"]["served"], 20, f"{name} served")
-        return name
-
-    def make_topic(self, name: str) -> None:
-        async def make() -> None:
-            admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-            await admin.start()
-            try:
-                await admin.create_topics([NewTopic(name, 3, 1)])
-            finally:
-                await admin.close()
-
-        asyncio.run(make())
-
-    def records(self, name: str) -> list[Record]:
-        """All records of a topic, by partition and offset."""
-
-        async def read() -> list[Record]:
-            consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, enable_auto_commit=False)
-            await consumer.start()
-            try:
-                places = [TopicPartition(name, partition) for partition in range(3)]
-                consumer.assign(places)
-                await consumer.seek_to_beginning()
-                ends = await consumer.end_offsets(places)
-                found: list[Record] = []
-                deadline = time.monotonic() + 60
-                while any([await consumer.position(place) < end for place, end in ends.items()]):
-                    assert time.monotonic() < deadline, f"{name} could not be read to its end"
-                    for batch in (await consumer.getmany(timeout_ms=200)).values():
-                        found += [Record(r.partition, r.offset, r.key, r.value, dict(r.headers)) for r in batch]
-                return sorted(found, key=lambda r: (r.partition, r.offset))
-            finally:
-                await consumer.stop()
-
-        return asyncio.run(read())
-
-
-@contextlib.contextmanager
-def running_gateway(stack: Stack, contracts: Path, **settings: str) -> Iterator[Gateway]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    lake = stack.env()
-    own = {f"SLUICE_GATEWAY_{name.upper()}": value for name, value in settings.items()}
-    environ = {**os.environ, **lake, "SLUICE_CONTRACTS": str(contracts), **own, "SLUICE_GATEWAY_CONTRACT_POLL": "0.1",
-               "SLUICE_GATEWAY_HOST": "127.0.0.1", "SLUICE_GATEWAY_PORT": str(port)}  # fmt: skip
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen([sys.executable, "-m", "ingest_gateway"], env=environ, stderr=log)
-        gateway = Gateway(process, f"http://127.0.0.1:{port}", lake["SLUICE_KAFKA_BOOTSTRAP"], contracts)
-        try:
-            eventually(lambda: _answers(gateway), 60, "gateway started")
-            gateway.await_status("ready")
-            yield gateway
-        finally:
-            process.terminate()
-            process.wait(60)
-
-
-def _answers(gateway: Gateway) -> bool:
-    try:
-        return httpx.get(f"{gateway.url}/healthz").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 @pytest.fixture(scope="module")
@@ -152,10 +25,6 @@ def gateway(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         read_timeout="1", max_event_bytes="50000", max_in_flight_bytes="200000",
     ) as running:  # fmt: skip
         yield running
-
-
-def reading(sensor: str, value: int) -> bytes:
-    return b'{ "sensor":%b,\t"value": %d }' % (json.dumps(sensor).encode(), value)
 
 
 def test_what_was_sent_is_what_kafka_holds(gateway: Gateway) -> None:
@@ -257,13 +126,11 @@ def test_the_same_key_makes_the_same_ids(gateway: Gateway) -> None:
 def test_whole_request_errors_are_problems(
     gateway: Gateway, content: bytes, headers: dict[str, str], status: int
 ) -> None:
-    stream = gateway.contracts / f"gw_problems{SUFFIX}"
-    if not stream.exists():
-        gateway.stream("gw_problems")
-    answer = gateway.post("gw_problems", content, headers)
+    stream = gateway.stream("gw_problems")
+    answer = gateway.post(stream, content, headers)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     assert answer.json()["status"] == status
-    assert gateway.records("gw_problems") == []
+    assert gateway.records(stream) == []
 
 
 def test_a_chunked_body_is_bounded_too(gateway: Gateway) -> None:

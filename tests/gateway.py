@@ -1,0 +1,152 @@
+"""A gateway process of its own for tests, beside a stack's Kafka: its limits can be set and its end be watched."""
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from catalog.contract import SUFFIX
+from tests.stack import Stack, eventually
+
+CONTRACT = """
+apiVersion: v3.1.0
+kind: DataContract
+id: {name}
+name: {name}
+version: 2.0.0
+status: active
+schema:
+  - name: {name}
+    properties:
+      - {{name: sensor, logicalType: string, required: true, primaryKey: {keyed}}}
+      - {{name: value, logicalType: integer, required: true}}
+"""
+LINES = {"content-type": "application/x-ndjson"}
+
+
+@dataclass(frozen=True)
+class Record:
+    """What Kafka holds."""
+
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes
+    headers: dict[str, bytes]
+
+
+@dataclass
+class Gateway:
+    """A gateway process of its own beside the stack's, so that its limits can be set and its end be watched."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    bootstrap: str
+    contracts: Path
+    log: Path
+
+    def post(self, stream: str, content: bytes, headers: dict[str, str] | None = None) -> httpx.Response:
+        kind = {"content-type": "application/json"}
+        address = f"{self.url}/v1/streams/{stream}/events"
+        return httpx.post(address, content=content, headers=kind | (headers or {}), timeout=30)
+
+    def ready(self) -> dict[str, Any]:
+        found: dict[str, Any] = httpx.get(f"{self.url}/readyz", timeout=10).json()
+        return found
+
+    def await_status(self, status: str, limit: float = 60) -> None:
+        eventually(lambda: self.ready()["status"] == status, limit, f"gateway {status}")
+
+    def stream(self, name: str, keyed: bool = True, topic: bool = True, more: str = "") -> str:
+        """A stream of its own for a test: its topic, then its contract, while the gateway runs. `more`: of its schema.
+
+        The name gets a random end, so that a test can run again on a stack that was kept.
+        """
+        name = f"{name}_{secrets.token_hex(3)}"
+        if topic:
+            self.make_topic(name)
+        (self.contracts / f"{name}{SUFFIX}").write_text(CONTRACT.format(name=name, keyed=str(keyed).lower()) + more)
+        eventually(lambda: name in self.ready()["contracts"]["served"], 20, f"{name} served")
+        return name
+
+    def make_topic(self, name: str) -> None:
+        async def make() -> None:
+            admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+            await admin.start()
+            try:
+                await admin.create_topics([NewTopic(name, 3, 1)])
+            finally:
+                await admin.close()
+
+        asyncio.run(make())
+
+    def records(self, name: str) -> list[Record]:
+        """All records of a topic, by partition and offset."""
+
+        async def read() -> list[Record]:
+            consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, enable_auto_commit=False)
+            await consumer.start()
+            try:
+                places = [TopicPartition(name, partition) for partition in range(3)]
+                consumer.assign(places)
+                await consumer.seek_to_beginning()
+                ends = await consumer.end_offsets(places)
+                found: list[Record] = []
+                deadline = time.monotonic() + 60
+                while any([await consumer.position(place) < end for place, end in ends.items()]):
+                    assert time.monotonic() < deadline, f"{name} could not be read to its end"
+                    for batch in (await consumer.getmany(timeout_ms=200)).values():
+                        found += [Record(r.partition, r.offset, r.key, r.value, dict(r.headers)) for r in batch]
+                return sorted(found, key=lambda r: (r.partition, r.offset))
+            finally:
+                await consumer.stop()
+
+        return asyncio.run(read())
+
+
+@contextlib.contextmanager
+def running_gateway(stack: Stack, contracts: Path, **settings: str) -> Iterator[Gateway]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    lake = stack.env()
+    own = {f"SLUICE_GATEWAY_{name.upper()}": value for name, value in settings.items()}
+    environ = {**os.environ, **lake, "SLUICE_CONTRACTS": str(contracts), **own, "SLUICE_GATEWAY_CONTRACT_POLL": "0.1",
+               "SLUICE_GATEWAY_HOST": "127.0.0.1", "SLUICE_GATEWAY_PORT": str(port)}  # fmt: skip
+    with tempfile.NamedTemporaryFile(prefix="sluice-gateway-", suffix=".log") as log:
+        process = subprocess.Popen([sys.executable, "-m", "ingest_gateway"], env=environ, stderr=log)
+        gateway = Gateway(
+            process, f"http://127.0.0.1:{port}", lake["SLUICE_KAFKA_BOOTSTRAP"], contracts, Path(log.name)
+        )
+        try:
+            eventually(lambda: _answers(gateway), 60, "gateway started")
+            gateway.await_status("ready")
+            yield gateway
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def _answers(gateway: Gateway) -> bool:
+    try:
+        return httpx.get(f"{gateway.url}/healthz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def reading(sensor: str, value: int) -> bytes:
+    return b'{ "sensor":%b,\t"value": %d }' % (json.dumps(sensor).encode(), value)

@@ -1,0 +1,77 @@
+"""What a body may look like, with a real Kafka: what was received is what the topic holds, byte for byte."""
+
+import gzip
+import sys
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from tests.gateway import LINES, Gateway, reading, running_gateway
+from tests.stack import Stack
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+pytestmark = pytest.mark.stack
+PACK: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "zstd": zstd.compress}
+
+
+@pytest.fixture(scope="module")
+def gateway(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with running_gateway(
+        stack, tmp_path_factory.mktemp("contracts"), max_body_bytes="1000000", max_in_flight_bytes="3000000"
+    ) as running:
+        yield running
+
+
+@pytest.mark.parametrize("encoding", sorted(PACK))
+def test_compressed_bodies_are_taken_and_kept_decompressed(gateway: Gateway, encoding: str) -> None:
+    stream = gateway.stream(f"gw_packed_{encoding}")
+    sent = [reading(f"s{i}", i) for i in range(3000)]
+    packed = PACK[encoding](b"\n".join(sent))
+    head = LINES | {"content-encoding": encoding, "idempotency-key": "k"}
+    answer = gateway.post(stream, packed, head)
+    assert (answer.status_code, answer.json()["accepted"]) == (202, 3000)
+    assert sorted(r.value for r in gateway.records(stream)) == sorted(sent)
+    event = {"content-encoding": encoding, "ce-specversion": "1.0", "ce-id": "e", "ce-source": "/s", "ce-type": "t"}
+    assert gateway.post(stream, PACK[encoding](sent[0]), event).status_code == 202
+    form = {"content-encoding": encoding, "content-type": "application/x-www-form-urlencoded"}
+    assert gateway.post(stream, PACK[encoding](b"sensor=a&value=1"), form).status_code == 202
+
+
+@pytest.mark.parametrize("encoding", sorted(PACK))
+def test_bombs_and_broken_bodies_leave_nothing_behind(gateway: Gateway, encoding: str) -> None:
+    stream = gateway.stream(f"gw_bomb_{encoding}")
+    good, head = PACK[encoding](reading("a", 1)), {"content-encoding": encoding}
+    for body, status in (
+        (PACK[encoding](b" " * 800_000 + reading("a", 1)), 202),
+        (PACK[encoding](b" " * (100 << 20)), 413),
+        (PACK[encoding](b" " * 1_000_001), 413),
+        (good[:-1], 400),
+        (good + b"x", 400),
+        (reading("a", 1), 400),
+        (b"", 400),
+    ):
+        answer = gateway.post(stream, body, head)
+        assert answer.status_code == status, answer.text
+        assert status == 202 or answer.headers["content-type"] == "application/problem+json"
+    assert len(gateway.records(stream)) == 1
+    assert gateway.ready()["in_flight"]["bytes"] == 0
+
+
+def test_other_encodings_are_told_what_is_taken(gateway: Gateway) -> None:
+    stream = gateway.stream("gw_encoding")
+    answer = gateway.post(stream, reading("a", 1), {"content-encoding": "br"})
+    assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "gzip, zstd, identity")
+
+
+def test_a_compressed_body_may_come_in_chunks(gateway: Gateway) -> None:
+    stream = gateway.stream("gw_packed_chunks")
+    packed = gzip.compress(reading("a", 1))
+    head = {"content-type": "application/json", "content-encoding": "gzip"}
+    address = f"{gateway.url}/v1/streams/{stream}/events"
+    assert httpx.post(address, content=iter([packed[:7], packed[7:]]), headers=head).status_code == 202
+    assert [r.value for r in gateway.records(stream)] == [reading("a", 1)]
