@@ -12,6 +12,7 @@ INTEGER_BOUNDS = {
     "i32": (-(2**31), 2**31 - 1), "tinyint": (-(2**31), 2**31 - 1),
 }  # fmt: skip
 LONG = (-(2**63), 2**63 - 1)
+GREATEST = 1.7976931348623157e308  # of a double; a whole number of more digits would become infinite
 EXACT_DIGITS = 15  # up to which a validator that computes with doubles tells decimals apart
 TIME = r"^([01][0-9]|2[0-3]):[0-5][0-9](:([0-5][0-9]|60)([.][0-9]+)?)?([zZ]|[+-][0-9]{2}:[0-9]{2})?$"
 # 0001-01-01 … 9999-12-31 in seconds: what every engine over the tables can show.
@@ -106,6 +107,11 @@ def _number(column: Column) -> dict[str, Any]:
         schema.setdefault("exclusiveMinimum", -(10 ** (precision - scale)))
         schema.setdefault("exclusiveMaximum", 10 ** (precision - scale))
         schema.setdefault("multipleOf", float(f"1e-{scale}") if scale else 1)
+    elif not column.decimal:
+        if limits.exclusive_minimum is None:
+            schema.setdefault("minimum", -GREATEST)
+        if limits.exclusive_maximum is None:
+            schema.setdefault("maximum", GREATEST)
     return schema
 
 

@@ -15,10 +15,11 @@ from ingest_gateway.ids import idempotency_key, request_id
 from ingest_gateway.intake import ClientGone, Hold, RequestHeaders, read_body
 from ingest_gateway.keys import partitions
 from ingest_gateway.metrics import REQUESTS
+from ingest_gateway.preferences import preference
 from ingest_gateway.problems import Problem, unavailable
 from ingest_gateway.produce import Header, NotAcknowledged, Records
 from ingest_gateway.streams import Served
-from ingest_gateway.verdicts import Taken, judge, receipt
+from ingest_gateway.verdicts import Taken, judge, receipt, summary
 
 H_EVENT_TIME = "ce_eventtime"  # the sender's `time`; ce_time is the receipt's
 ANONYMOUS = b"anonymous"
@@ -74,13 +75,17 @@ class Submit:
         gateway.require_broker()
         kind = bodies.media_type(headers.get(b"content-type"))
         key = _idempotency_key(headers)
+        wanted = preference(scope["query_string"], headers.get(b"prefer"))
         body = await read_body(headers, receive, hold, gateway.settings)
         received = datetime.now(UTC)
         gateway.counts(served.stream.name).bytes += len(body)
         events = await _events(body, kind, headers, served, gateway)
         ids = _ids(events, key, gateway)
         taken = await take(events, ids, body, received, served, gateway)
-        return taken.status, receipt(served.stream.name, ids, taken.refused, taken.good, taken.placed), [_JSON]
+        name = served.stream.name
+        if wanted.summary:
+            return taken.status, summary(name, taken.refused, taken.good), [_JSON, *wanted.headers]
+        return taken.status, receipt(name, ids, taken.refused, taken.good, taken.placed), [_JSON]
 
 
 async def take(

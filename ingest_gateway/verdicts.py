@@ -75,5 +75,10 @@ def receipt(
     return orjson.dumps({"stream": stream, "accepted": len(good), "refused": len(refused), "events": verdicts})
 
 
+def summary(stream: str, refused: Refused, good: Sequence[int]) -> bytes:
+    """The answer's body for those who only count."""
+    return orjson.dumps({"stream": stream, "accepted": len(good), "refused": len(refused)})
+
+
 def _refusal(event_id: str, violations: tuple[Violation, ...]) -> dict[str, Any]:
     return {"id": event_id, "status": "refused", "errors": violations}

@@ -28,6 +28,7 @@ schema:
     properties:
       - {name: sensor, logicalType: string, required: true, logicalTypeOptions: {maxLength: 10}}
       - {name: value, logicalType: integer, required: true}
+      - {name: weight, logicalType: number}
       - {name: at, logicalType: timestamp}
       - {name: mail, logicalType: string, logicalTypeOptions: {format: email}}
 """
@@ -65,6 +66,32 @@ ODD = [
     (b'{"sensor":"a","value":9223372036854775808}', False),
     (b'{"sensor":"a","value":-9223372036854775809}', False),
     (b'{"sensor":"a","value":1,"other":123456789012345678901234567890}', True),
+    (b'{"sensor":"a","value":18446744073709551616}', False),
+    (b'{"sensor":"a","value":1,"other":' + b"1" * 400 + b"}", True),
+    (b'{"sensor":"a","value":1,"weight":' + b"1" * 300 + b"}", True),
+    (b'{"sensor":"a","value":1,"weight":' + b"1" * 400 + b"}", False),
+    (b'{"sensor":"a","value":1,"other":' + b"1" * 5000 + b"}", False),
+    (b'{"sensor":"a","value":1e2}', True),
+    (b'{"sensor":"a","value":1E+2}', True),
+    (b'{"sensor":"a","value":1e-2}', False),
+    (b'{"sensor":"a","value":1e19}', False),
+    (b'{"sensor":"a","value":-0}', True),
+    (b'{"sensor":"a","value":0e999999999}', True),
+    (b'{"sensor":"a","value":1,"weight":1e-400}', True),  # 0 to a double
+    (b'{"sensor":"a","value":01}', False),
+    (b'{"sensor":"a","value":+1}', False),
+    (b'{"sensor":"a","value":1.}', False),
+    (b'{"sensor":"a","value":.5}', False),
+    (b'{"sensor":"a","value":0x1}', False),
+    (b'{"sensor":"a","value":-Infinity}', False),
+    (b'{"sensor":"a","value":1,}', False),
+    (b'{"sensor":"a","value":1}//', False),
+    (b'{"sensor":"a\\u007f\xc2\x85\xe2\x80\xa8","value":1}', True),  # only C0 controls are forbidden by JSON
+    (b'{"sensor":"a","value":1,"\\ud800":1}', False),
+    (b'{"sensor":"\\udc00\\ud800","value":1}', False),
+    (b'{"sensor":"\xc0\xaf","value":1}', False),  # an overlong form
+    (b'{"sensor":"\xf4\x90\x80\x80","value":1}', False),  # beyond U+10FFFF
+    (b'{"sensor":"\xef\xbf\xbf","value":1}', True),  # a noncharacter is a character
     (b'{"sensor":"a","value":3.0}', True),
     (b'{"sensor":"a","value":3.5}', False),
     (b'{"sensor":"a","value":true}', False),
