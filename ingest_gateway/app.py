@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from catalog.settings import LakeSettings, lake_settings
-from ingest_gateway import logs, pages, problems
+from ingest_gateway import logs, pages, problems, site
 from ingest_gateway.gateway import Gateway
 from ingest_gateway.ids import request_id
 from ingest_gateway.problems import Problem
@@ -57,6 +57,7 @@ def create_app(settings: GatewaySettings | None = None, lake: LakeSettings | Non
             Route("/healthz", pages.healthz),
             Route("/readyz", pages.readyz),
             Route("/metrics", pages.exposition),
+            Route("/assets/{name}", site.asset),
             Route("/", pages.index),
         ],
         exception_handlers={Problem: _problem, HTTPException: _http_problem},
@@ -69,6 +70,9 @@ def create_app(settings: GatewaySettings | None = None, lake: LakeSettings | Non
 async def _problem(request: Request, problem: Exception) -> Response:
     assert isinstance(problem, Problem)
     name = request_id(request.headers.get("x-request-id"))
+    if site.wants_html(request):
+        shown = {"problem": problem, "nearest": problem.members.get("nearest"), "request_id": name}
+        return site.page(request, "problem.html", status=problem.status, headers=problem.headers, **shown)
     headers = {**problem.headers, "content-type": problems.CONTENT_TYPE.decode(), "x-request-id": name}
     return Response(problem.document(name), problem.status, headers)
 

@@ -1,14 +1,14 @@
-"""What is read, not sent: health, readiness, metrics and the list of streams."""
+"""What is read, not sent: health, readiness, metrics, the list of streams and each one's facts."""
 
-from html import escape
+from dataclasses import asdict
 from typing import Any
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from catalog.contract import Stream
-from ingest_gateway import metrics
+from ingest_gateway import examples, fields, hints, metrics, site
 from ingest_gateway.gateway import Gateway
 
 
@@ -67,22 +67,14 @@ async def exposition(request: Request) -> Response:
 
 
 async def index(request: Request) -> Response:
-    """The streams, as HTML for a browser and JSON for everyone else."""
-    streams = _streams(request.app.state.gateway)
-    if "text/html" not in request.headers.get("accept", ""):
-        return Json({"streams": streams})
-    rows = "".join(
-        f"<tr><td><a href='/v1/streams/{escape(s['name'])}'>{escape(s['name'])}</a></td><td>{escape(s['title'])}</td>"
-        f"<td>{escape(s['description'])}</td><td><code>POST {escape(s['events'])}</code></td></tr>"
-        for s in streams
-    )
-    return HTMLResponse(
-        "<!doctype html><html lang='en'><meta charset='utf-8'><title>Sluice</title>"
-        "<style>body{font:16px/1.5 system-ui;margin:2rem auto;max-width:70rem;padding:0 1rem}"
-        "td,th{text-align:left;vertical-align:top;padding:.3rem 1rem .3rem 0}</style>"
-        "<h1>Sluice</h1><p>Streams that take events:</p><table><thead><tr><th>Stream</th><th>Title</th>"
-        f"<th>Description</th><th>Send events to</th></tr></thead><tbody>{rows}</tbody></table></html>"
-    )
+    """The streams, as a page for a browser and JSON for everyone else."""
+    gateway: Gateway = request.app.state.gateway
+    if not site.wants_html(request):
+        return Json({"streams": _streams(gateway)})
+    served = [found for _, found in sorted(gateway.streams.served.items())]
+    state = readiness(gateway)
+    reason = state["reasons"][0] if state["status"] == "unready" else ""
+    return site.page(request, "streams.html", streams=[found.stream for found in served], reason=reason)
 
 
 async def streams(request: Request) -> Response:
@@ -91,22 +83,44 @@ async def streams(request: Request) -> Response:
 
 
 async def stream(request: Request) -> Response:
-    """A stream's facts and the JSON Schema that its events are checked against. 404 with the nearest name."""
-    served = request.app.state.gateway.stream(request.path_params["stream"])
+    """A stream's facts, its JSON Schema and examples, as a page or as JSON. 404 with the nearest name."""
+    gateway: Gateway = request.app.state.gateway
+    served = gateway.stream(request.path_params["stream"])
     facts = served.stream
+    shown = examples.examples(served, str(request.base_url))
+    partitions = gateway.broker.partitions(served.topic) or None
+    if site.wants_html(request):
+        said = site.language(request)
+        return site.page(
+            request,
+            "stream.html",
+            stream=facts,
+            topic=served.topic,
+            partitions=partitions,
+            address=f"{str(request.base_url).rstrip('/')}/v1/streams/{facts.name}/events",
+            rows=[(found, hints.hints(found, said)) for found in fields.all_fields(fields.fields(facts))],
+            event=_indented(shown.event),
+            examples=shown,
+            schema=_indented(served.checker.schema),
+        )
     return Json(
         {
             **_short(facts),
             "key": list(facts.key),
             "event_time": facts.event_time,
             "topic": served.topic,
-            "partitions": request.app.state.gateway.broker.partitions(served.topic) or None,
+            "partitions": partitions,
             "tags": list(facts.tags),
             "limitations": facts.limitations,
             "columns": [_column(column.name, column.logical_type, column.required) for column in facts.columns],
             "schema": served.checker.schema,
+            "examples": asdict(shown),
         }
     )
+
+
+def _indented(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
 
 
 def _streams(gateway: Gateway) -> list[dict[str, str]]:
@@ -121,6 +135,7 @@ def _short(facts: Stream) -> dict[str, str]:
         "kind": facts.kind,
         "version": facts.version,
         "events": f"/v1/streams/{facts.name}/events",
+        "form": f"/forms/{facts.name}",
     }
 
 

@@ -92,7 +92,7 @@ def test_streams_are_listed_for_programs_and_people(client: Client) -> None:
     assert [s["name"] for s in client.get("/v1/streams").json()["streams"]] == ["orders"]
     assert [s["name"] for s in client.get("/").json()["streams"]] == ["orders"]
     page = client.get("/", headers={"accept": "text/html"})
-    assert "/v1/streams/orders/events" in page.text
+    assert "/forms/orders" in page.text
     facts = client.get("/v1/streams/orders").json()
     assert facts["key"] == ["order_id"]
     assert facts["schema"]["properties"]["order_id"]["format"] == "uuid"
