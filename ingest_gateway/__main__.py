@@ -11,6 +11,7 @@ from catalog.errors import SluiceError
 from catalog.settings import lake_settings
 from ingest_gateway import logs
 from ingest_gateway.settings import GatewaySettings, gateway_settings
+from ingest_gateway.spool import folders
 
 
 def main() -> int:
@@ -22,6 +23,8 @@ def main() -> int:
             raise SluiceError(
                 f"{lake.contracts} is not a folder: SLUICE_CONTRACTS must name the folder of the contracts"
             )
+        if settings.spool is not None:
+            folders.prepare(settings.spool)
     except SluiceError as failure:
         sys.stderr.write(f"{failure}\n")
         return 1

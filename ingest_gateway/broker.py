@@ -26,18 +26,21 @@ class Broker:
 
     The gateway starts without a broker and recovers by itself. A producer one of whose batches failed or timed out is given
     up for a new one: its sequence numbers may have a gap by then, after which the broker would refuse whatever follows.
+    `tried` is false until the first attempt to connect has ended.
     """
 
     def __init__(self, bootstrap: str, settings: GatewaySettings) -> None:
         self._bootstrap = bootstrap
         self._settings = settings
         self._renew = asyncio.Event()
+        self._up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._given_up: set[asyncio.Task[None]] = set()
         self.producer: AIOKafkaProducer | None = None
         self.state: State = "connecting"
         self.reason = "not connected yet"
         self.since = time.time()
+        self.tried = False
         self.on_renew: Callable[[str], None] = lambda reason: None
 
     def start(self) -> None:
@@ -60,6 +63,10 @@ class Broker:
     def up(self) -> bool:
         """Whether Kafka answered when it was last asked."""
         return self.state == "up"
+
+    async def reachable(self) -> None:
+        """Wait until Kafka answers."""
+        await self._up.wait()
 
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has by the newest metadata (at most a second old); 0 where it is unknown."""
@@ -136,7 +143,12 @@ class Broker:
             log.log(20 if state == "up" else 40, "broker is " + state, bootstrap=self._bootstrap, reason=reason)
             self.since = time.time()
         self.state, self.reason = state, reason
+        self.tried = True
         BROKER_UP.set(state == "up")
+        if state == "up":
+            self._up.set()
+        else:
+            self._up.clear()
 
 
 async def _answers(producer: AIOKafkaProducer) -> tuple[bool, str]:

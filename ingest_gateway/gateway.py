@@ -12,6 +12,8 @@ from ingest_gateway.metrics import CONTRACTS, IN_FLIGHT_BYTES, IN_FLIGHT_REQUEST
 from ingest_gateway.problems import Problem, unavailable
 from ingest_gateway.produce import Producer
 from ingest_gateway.settings import GatewaySettings
+from ingest_gateway.spool.link import Link
+from ingest_gateway.spool.spool import Spool
 from ingest_gateway.streams import Served, Streams
 
 
@@ -27,6 +29,7 @@ class Gateway:
         self.requests = 0
         self.broker = Broker(lake.kafka_bootstrap, settings)
         self.producer = Producer(self.broker, settings.produce_timeout)
+        self.spool = self._spool()
         self._counts: dict[str, StreamCounts] = {}
 
     @contextlib.asynccontextmanager
@@ -35,6 +38,8 @@ class Gateway:
         self.streams.poll()
         self._count_contracts()
         self.broker.start()
+        if self.spool is not None:
+            await self.spool.start()
         watch = asyncio.create_task(self.streams.watch(self.settings.contract_poll, self._count_contracts))
         flush = asyncio.create_task(self._flush_each_second())
         try:
@@ -43,6 +48,8 @@ class Gateway:
             watch.cancel()
             flush.cancel()
             self.flush_metrics()
+            if self.spool is not None:
+                await self.spool.close()
             await self.broker.stop()
 
     def stream(self, name: str) -> Served:
@@ -57,10 +64,15 @@ class Gateway:
         hint = f"; did you mean {nearest}?" if nearest else ""
         raise Problem(404, "no-such-stream", f"There is no stream {name[:100]}{hint}", nearest=nearest)
 
-    def require_broker(self) -> None:
-        """Raises Problem 503 while Kafka is away: an answer now is worth more than one after a time-out."""
-        if not self.broker.up:
+    def require_room(self) -> None:
+        """Raises Problem 503 while Kafka is away and no spool has room: an answer now is worth more than one after a time-out."""
+        if self.broker.up:
+            return
+        if self.spool is None:
             raise unavailable("broker-away", f"Kafka is away: {self.broker.reason}", self.settings.retry_after)
+        if (refusal := self.spool.refusal()) is not None:
+            detail = f"Kafka is away ({self.broker.reason}), and {refusal}"
+            raise unavailable(refusal.slug, detail, self.settings.retry_after)
 
     async def partitions(self, topic: str) -> int:
         """How many partitions a topic has. Raises Problem 503 where there is no such topic."""
@@ -69,6 +81,7 @@ class Gateway:
             await self.broker.refresh()
             count = self.broker.partitions(topic)
         if not count:
+            self.require_room()
             detail = f"Kafka has no topic {topic} yet; `sluice apply` makes it from the contract"
             raise unavailable("topic-missing", detail, self.settings.retry_after)
         return count
@@ -84,8 +97,18 @@ class Gateway:
         """Bring the metrics up to date. Each worker does each second, and the one that is scraped at once."""
         IN_FLIGHT_BYTES.set(self.budget.held)
         IN_FLIGHT_REQUESTS.set(self.requests)
+        if self.spool is not None:
+            self.spool.flush_metrics()
         for counts in list(self._counts.values()):
             counts.flush()
+
+    def _spool(self) -> Spool | None:
+        settings = self.settings
+        if settings.spool is None:
+            return None
+        share = settings.spool_bytes // settings.workers
+        link = Link(self.broker, self.producer)
+        return Spool(settings.spool, share, settings.spool_drain_bytes, settings.produce_timeout, link)
 
     async def _flush_each_second(self) -> None:
         while True:

@@ -34,6 +34,16 @@ IN_FLIGHT_REQUESTS = Gauge(
     "sluice_gateway_in_flight_requests", "Requests under way now", multiprocess_mode="livesum"
 )  # fmt: skip
 BROKER_UP = Gauge("sluice_gateway_broker_up", "1 while Kafka answers", multiprocess_mode="livemin")
+SPOOL_BYTES = Gauge(
+    "sluice_gateway_spool_bytes", "Bytes of the spool on disk", multiprocess_mode="livesum"
+)  # fmt: skip
+SPOOL_EVENTS = Gauge(
+    "sluice_gateway_spool_events", "Events in the spool that Kafka does not have", multiprocess_mode="livesum"
+)
+SPOOL_OLDEST = Gauge(
+    "sluice_gateway_spool_oldest_age_seconds", "Since the oldest of them was received", multiprocess_mode="livemax"
+)
+SPOOL_DRAINED = Counter("sluice_gateway_spool_drained_events_total", "Events that went from the spool to Kafka")
 CONTRACTS = Gauge("sluice_gateway_contracts", "Contract files by state", ("state",), multiprocess_mode="livemax")
 
 
@@ -41,14 +51,16 @@ class StreamCounts:
     """What one stream took since the last `flush`: plain numbers, which cost a request nothing."""
 
     def __init__(self, stream: str) -> None:
-        self._counters = [EVENTS.labels(stream, verdict).inc for verdict in ("accepted", "refused", "failed")]
+        self._counters = [
+            EVENTS.labels(stream, verdict).inc for verdict in ("accepted", "spooled", "refused", "failed")
+        ]
         self._counters.append(BYTES.labels(stream).inc)
-        self.accepted = self.refused = self.failed = self.bytes = 0
+        self.accepted = self.spooled = self.refused = self.failed = self.bytes = 0
 
     def flush(self) -> None:
         """Add the numbers to the counters that are scraped."""
-        counts = (self.accepted, self.refused, self.failed, self.bytes)
-        self.accepted = self.refused = self.failed = self.bytes = 0
+        counts = (self.accepted, self.spooled, self.refused, self.failed, self.bytes)
+        self.accepted = self.spooled = self.refused = self.failed = self.bytes = 0
         for add, count in zip(self._counters, counts, strict=True):
             add(count)
 

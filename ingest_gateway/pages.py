@@ -10,6 +10,7 @@ from starlette.responses import Response
 from catalog.contract import Stream
 from ingest_gateway import examples, fields, hints, metrics, site
 from ingest_gateway.gateway import Gateway
+from ingest_gateway.spool.readiness import spool_reasons, spool_state
 
 
 class Json(Response):
@@ -35,7 +36,7 @@ async def readyz(request: Request) -> Response:
 
 def readiness(gateway: Gateway) -> dict[str, Any]:
     """Broker, contracts and load, with a list of reasons for whatever is not well."""
-    broker, streams = gateway.broker, gateway.streams
+    broker, streams, spool = gateway.broker, gateway.streams, gateway.spool
     reasons = [f"contract {name}: {why}" for name, why in sorted(streams.broken.items())]
     if broker.up:
         reasons += [
@@ -43,14 +44,18 @@ def readiness(gateway: Gateway) -> dict[str, Any]:
             for name, served in sorted(streams.served.items())
             if not broker.partitions(served.topic)
         ]
-        status = "degraded" if reasons else "ready"
     else:
         reasons.insert(0, f"Kafka at {gateway.lake.kafka_bootstrap} is {broker.state}: {broker.reason}")
-        status = "unready"
+    if spool is not None:
+        reasons += spool_reasons(spool)
+    # Until the first attempt to connect has ended, nobody knows yet whether the spool is needed.
+    takes = broker.up or (spool is not None and broker.tried and spool.refusal() is None)
+    status = "unready" if not takes else "degraded" if reasons else "ready"
     return {
         "status": status,
         "reasons": reasons,
         "broker": {"state": broker.state, "reason": broker.reason, "since": broker.since},
+        "spool": spool_state(spool),
         "contracts": {"served": sorted(streams.served), "broken": dict(sorted(streams.broken.items()))},
         "in_flight": {
             "requests": gateway.requests,

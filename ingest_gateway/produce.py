@@ -8,7 +8,19 @@ from dataclasses import dataclass, field
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    InvalidMessageError,
+    InvalidTimestampError,
+    InvalidTopicError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    PolicyViolationError,
+    RecordListTooLargeError,
+    RecordTooLargeError,
+    TopicAuthorizationFailedError,
+    UnsupportedForMessageFormatError,
+)
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from catalog.names import H_ID
@@ -22,8 +34,20 @@ _ACKNOWLEDGED = BATCHES.labels("acknowledged").inc
 _FAILED = BATCHES.labels("failed").inc
 
 
+# Kafka says that it has not written the batch, and would say so again.
+FINAL = (
+    ClusterAuthorizationFailedError, InvalidMessageError, InvalidTimestampError, InvalidTopicError, MessageSizeTooLargeError,
+    PolicyViolationError, RecordListTooLargeError, RecordTooLargeError, TopicAuthorizationFailedError,
+    UnsupportedForMessageFormatError,
+)  # fmt: skip
+
+
 class NotAcknowledged(Exception):
-    """The outcome is unknown or a failure: whoever sent the events sends them again, with the same ids."""
+    """The outcome is unknown or a failure: the events may be sent again, with the same ids. `final`: that would be in vain."""
+
+    def __init__(self, reason: str, final: bool = False) -> None:
+        super().__init__(reason)
+        self.final = final
 
 
 @dataclass(slots=True)
@@ -51,9 +75,9 @@ class _Delivery:
         if self.outstanding == 0 and not self.done.done():
             self.done.set_result(None)
 
-    def fail(self, reason: str) -> None:
+    def fail(self, reason: str, final: bool = False) -> None:
         if not self.done.done():
-            self.done.set_exception(NotAcknowledged(reason))
+            self.done.set_exception(NotAcknowledged(reason, final))
 
 
 @dataclass(slots=True)
@@ -134,7 +158,7 @@ class Producer:
                 log.exception("a record batch could not be sent", topic=queue.topic, partition=queue.partition)
             _FAILED()
             reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
-            _fail_parts(sent, reason)
+            _fail_parts(sent, reason, isinstance(failure, FINAL))
             self._fail_waiting(queue, reason)
             self._broker.renew(reason)
         finally:
@@ -196,9 +220,9 @@ def _fill(batch: BatchBuilder, waiting: deque[_Chunk]) -> list[_Part]:
     return sent
 
 
-def _fail_parts(sent: list[_Part], reason: str) -> None:
+def _fail_parts(sent: list[_Part], reason: str, final: bool = False) -> None:
     for chunk, _, _ in sent:
-        chunk.delivery.fail(reason)
+        chunk.delivery.fail(reason, final)
 
 
 def _settle(sent: list[_Part], base: int) -> None:

@@ -1,8 +1,9 @@
 """The gateway's own settings (`SLUICE_GATEWAY_*`), read once at start. Where Kafka and the contracts are: `LakeSettings`."""
 
+from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from catalog.settings import read_settings
@@ -37,8 +38,20 @@ class GatewaySettings(BaseSettings):
         default="none", description="of record batches"
     )
     retry_after: int = Field(default=1, ge=1, le=3600, description="Retry-After of a 503")
+    spool: Path | None = Field(
+        default=None, description="folder for events while Kafka is away; none: they are answered with 503"
+    )
+    spool_bytes: int = Field(default=1 << 30, ge=1 << 16, description="most that the spool may hold, over all workers")
+    spool_drain_bytes: int = Field(
+        default=16 << 20, ge=1 << 16, description="a second, from the spool to Kafka, by each worker"
+    )
     contract_poll: float = Field(default=1.0, gt=0, le=3600, description="how often the contract files are looked at")
     shutdown_timeout: int = Field(default=30, ge=1, le=3600, description="how long a stop waits for requests under way")
+
+    @field_validator("spool", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value
 
     @model_validator(mode="after")
     def _limits_fit(self) -> Self:
@@ -48,6 +61,10 @@ class GatewaySettings(BaseSettings):
             )
         if self.max_event_bytes > self.batch_bytes:
             raise ValueError("batch_bytes must be at least max_event_bytes, or a large event would fit no batch")
+        if self.spool is not None and self.spool_bytes // self.workers < self.max_body_bytes:
+            raise ValueError(
+                "spool_bytes must be at least max_body_bytes for each worker, or a large body could never be spooled"
+            )
         return self
 
 

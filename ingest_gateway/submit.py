@@ -9,17 +9,17 @@ from starlette.types import Receive, Scope, Send
 
 from catalog.names import H_CONTENT_TYPE, H_CONTRACT_VERSION, H_PRODUCER, H_SOURCE, H_SPEC_VERSION, H_TIME, H_TYPE
 from ingest_gateway import bodies, cloudevents, forms, problems
+from ingest_gateway.acknowledge import acknowledged
 from ingest_gateway.bodies import Events
 from ingest_gateway.gateway import Gateway
 from ingest_gateway.ids import idempotency_key, request_id
 from ingest_gateway.intake import ClientGone, Hold, RequestHeaders, read_body
-from ingest_gateway.keys import partitions
 from ingest_gateway.metrics import REQUESTS
 from ingest_gateway.preferences import preference
-from ingest_gateway.problems import Problem, unavailable
-from ingest_gateway.produce import Header, NotAcknowledged, Records
+from ingest_gateway.problems import Problem
+from ingest_gateway.produce import Header, Records
 from ingest_gateway.streams import Served
-from ingest_gateway.verdicts import Taken, judge, receipt, summary
+from ingest_gateway.verdicts import Placed, Taken, judge, receipt, summary
 
 H_EVENT_TIME = "ce_eventtime"  # the sender's `time`; ce_time is the receipt's
 ANONYMOUS = b"anonymous"
@@ -72,7 +72,7 @@ class Submit:
         if scope["method"] != "POST":
             raise Problem(405, "method", "Events are sent by POST", headers={"allow": "POST"})
         served = gateway.stream(scope["path_params"]["stream"])
-        gateway.require_broker()
+        gateway.require_room()
         kind = bodies.media_type(headers.get(b"content-type"))
         key = _idempotency_key(headers)
         wanted = preference(scope["query_string"], headers.get(b"prefer"))
@@ -84,7 +84,7 @@ class Submit:
         taken = await take(events, ids, body, received, served, gateway)
         name = served.stream.name
         if wanted.summary:
-            return taken.status, summary(name, taken.refused, taken.good), [_JSON, *wanted.headers]
+            return taken.status, summary(name, taken.refused, taken.good, taken.placed), [_JSON, *wanted.headers]
         return taken.status, receipt(name, ids, taken.refused, taken.good, taken.placed), [_JSON]
 
 
@@ -102,7 +102,10 @@ async def take(
     except BaseException:
         counts.failed += len(good)
         raise
-    counts.accepted += len(good)
+    if placed is None:
+        counts.spooled += len(good)
+    else:
+        counts.accepted += len(good)
     return Taken(refused, good, placed)
 
 
@@ -149,22 +152,16 @@ def _ids(events: Events, key: str | None, gateway: Gateway) -> list[str]:
 
 async def _write(
     events: Events, ids: Sequence[str], good: Sequence[int], served: Served, received: datetime, gateway: Gateway
-) -> tuple[Sequence[int], Sequence[int | None]]:
-    """Partition and offset of each good event, after their acknowledgement. Raises Problem 503."""
-    count = await gateway.partitions(served.topic)
+) -> Placed | None:
+    """Where Kafka has each good event, or None where the spool has them. Raises Problem 503."""
     encoded = [ids[i].encode() for i in good]
     key_of = served.key_of
     keys = encoded if key_of is None else [key_of(events.values[i]) for i in good]
     payloads = events.payloads if isinstance(good, range) else [events.payloads[i] for i in good]
     common = _headers(served, received)
     own = None if events.attributes is None else _own_headers(common, [events.attributes[i] for i in good])
-    chosen = partitions(keys, count)
     records = Records(keys, payloads, encoded, common, own, int(received.timestamp() * 1000))
-    try:
-        return chosen, await gateway.producer.write(served.topic, chosen, records)
-    except NotAcknowledged as failure:
-        detail = f"Kafka did not acknowledge the events ({failure}). Send them again with the same ids: none is counted twice"
-        raise unavailable("not-acknowledged", detail, gateway.settings.retry_after) from None
+    return await acknowledged(served, records, gateway)
 
 
 def _headers(served: Served, received: datetime) -> list[Header]:

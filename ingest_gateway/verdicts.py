@@ -10,6 +10,7 @@ from ingest_gateway.bodies import BROKEN, Events
 from ingest_gateway.check import Checker, Violation, too_deep
 from ingest_gateway.settings import GatewaySettings
 
+Placed = tuple[Sequence[int], Sequence[int | None]]  # partition and offset of each good event
 Refused = dict[int, tuple[Violation, ...]]  # index → what is wrong; an event that is not in it is good
 
 
@@ -19,7 +20,7 @@ class Taken:
 
     refused: Refused
     good: Sequence[int]
-    placed: tuple[Sequence[int], Sequence[int | None]]
+    placed: Placed | None
 
     @property
     def status(self) -> int:
@@ -62,22 +63,31 @@ def receipt(
     ids: Sequence[str],
     refused: Refused,
     good: Sequence[int],
-    placed: tuple[Sequence[int], Sequence[int | None]],
+    placed: Placed | None,
 ) -> bytes:
-    """The answer's body: a verdict for each event, in the order sent. `placed`: partitions and offsets of the good ones."""
-    verdicts: list[Any] = [
-        {"id": ids[index], "status": "accepted", "partition": partition, "offset": offset}
-        for index, partition, offset in zip(good, *placed, strict=True)
-    ]
+    """The answer's body: a verdict for each event, in the order sent. `placed`: None where the good ones are in the spool."""
+    verdicts: list[Any]
+    if placed is None:
+        verdicts = [{"id": ids[index], "status": "spooled"} for index in good]
+    else:
+        verdicts = [
+            {"id": ids[index], "status": "accepted", "partition": partition, "offset": offset}
+            for index, partition, offset in zip(good, *placed, strict=True)
+        ]
     if refused:
         accepted = iter(verdicts)
         verdicts = [_refusal(ids[i], refused[i]) if i in refused else next(accepted) for i in range(len(ids))]
-    return orjson.dumps({"stream": stream, "accepted": len(good), "refused": len(refused), "events": verdicts})
+    return orjson.dumps({**_counts(stream, refused, good, placed), "events": verdicts})
 
 
-def summary(stream: str, refused: Refused, good: Sequence[int]) -> bytes:
+def summary(stream: str, refused: Refused, good: Sequence[int], placed: Placed | None) -> bytes:
     """The answer's body for those who only count."""
-    return orjson.dumps({"stream": stream, "accepted": len(good), "refused": len(refused)})
+    return orjson.dumps(_counts(stream, refused, good, placed))
+
+
+def _counts(stream: str, refused: Refused, good: Sequence[int], placed: Placed | None) -> dict[str, Any]:
+    counts = {"stream": stream, "accepted": len(good), "refused": len(refused)}
+    return counts if placed is not None else {**counts, "spooled": len(good)}
 
 
 def _refusal(event_id: str, violations: tuple[Violation, ...]) -> dict[str, Any]:

@@ -124,7 +124,8 @@ def running_gateway(stack: Stack, contracts: Path, **settings: str) -> Iterator[
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     lake = stack.env()
-    own = {f"SLUICE_GATEWAY_{name.upper()}": value for name, value in settings.items()}
+    chosen = {"spool": "", **settings}  # not the stack's own
+    own = {f"SLUICE_GATEWAY_{name.upper()}": value for name, value in chosen.items()}
     environ = {**os.environ, **lake, "SLUICE_CONTRACTS": str(contracts), **own, "SLUICE_GATEWAY_CONTRACT_POLL": "0.1",
                "SLUICE_GATEWAY_HOST": "127.0.0.1", "SLUICE_GATEWAY_PORT": str(port)}  # fmt: skip
     with tempfile.NamedTemporaryFile(prefix="sluice-gateway-", suffix=".log") as log:

@@ -1,0 +1,127 @@
+"""Disk to Kafka: one stream's segments, oldest first, each removed when all that it holds is acknowledged."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from ingest_gateway.keys import partitions
+from ingest_gateway.metrics import SPOOL_DRAINED
+from ingest_gateway.produce import NotAcknowledged, Records
+from ingest_gateway.spool import segments
+from ingest_gateway.spool.backlog import Backlog
+from ingest_gateway.spool.entries import decode
+from ingest_gateway.spool.frames import Frame
+from ingest_gateway.spool.pace import Rate
+from ingest_gateway.spool.segments import Segment
+
+CHUNK_BYTES = 256 << 10  # sent at a time; new traffic has its turn in between
+AGAIN = 1.0  # seconds, after Kafka or the disk refused
+log = structlog.get_logger("sluice.gateway.spool")
+
+
+class Kafka(Protocol):
+    """Where the spool empties into."""
+
+    async def reachable(self) -> None:
+        """Wait until the broker answers."""
+
+    async def partitions(self, topic: str) -> int:
+        """How many partitions a topic has; 0 where there is no such topic."""
+
+    async def write(self, topic: str, partitions: Sequence[int], records: Records) -> object:
+        """Return after acknowledgement by all in-sync replicas. Raises NotAcknowledged."""
+
+
+class Stuck(Exception):
+    """The drain of a stream gets no further now, and says why."""
+
+
+class Drain:
+    """Drains one stream for ever. A failure is tried again from the first frame that was not acknowledged."""
+
+    def __init__(self, backlog: Backlog, topic: str, kafka: Kafka, rate: Rate, threads: Executor) -> None:
+        self._backlog = backlog
+        self._topic = topic
+        self._kafka = kafka
+        self._rate = rate
+        self._threads = threads
+
+    async def run(self) -> None:
+        """Until it is cancelled. What is not acknowledged by then stays on disk."""
+        while True:
+            await self._kafka.reachable()
+            segment = await self._backlog.oldest()
+            await self._kafka.reachable()
+            self._backlog.gate.drain_begins()
+            try:
+                await self._send(segment)
+                self._backlog.stuck = None
+            except Exception as failure:
+                if not isinstance(failure, Stuck | OSError):
+                    log.exception("the spool cannot be drained", stream=self._backlog.stream)
+                self._tell(str(failure) or type(failure).__name__)
+                self._backlog.gate.drain_ends()
+                await asyncio.sleep(AGAIN)
+
+    async def _send(self, segment: Segment) -> None:
+        """Raises Stuck, and OSError where the file cannot be read or removed."""
+        loop = asyncio.get_running_loop()
+        content = await loop.run_in_executor(self._threads, segments.content, segment.path)
+        unreadable = content.damaged > 0
+        for chunk in _chunks(content.frames[segment.sent :]):
+            await self._rate.take(chunk[-1].end - chunk[0].start)
+            unreadable |= not await self._send_chunk(segment, chunk)
+        if unreadable:
+            log.error("a part of a segment could not be read; the file is kept", path=str(segment.path),
+                      stream=self._backlog.stream, bytes=content.damaged)  # fmt: skip
+        await loop.run_in_executor(self._threads, segments.retire, segment.path, unreadable)
+        self._backlog.drained(segment)
+
+    async def _send_chunk(self, segment: Segment, chunk: Sequence[Frame]) -> bool:
+        """Whether all of it could be read; what could is in Kafka then. Raises Stuck."""
+        readable = [records for frame in chunk if (records := _records(frame)) is not None]
+        count = await self._kafka.partitions(self._topic)
+        if not count:
+            raise Stuck(f"Kafka has no topic {self._topic}; `sluice apply` makes it from the contract")
+        # The writes begin in this order, and within a partition what begins later is never written without what began before.
+        outcomes = await asyncio.gather(
+            *(self._kafka.write(self._topic, partitions(records.keys, count), records) for records in readable),
+            return_exceptions=True,
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, NotAcknowledged):
+                raise Stuck(str(outcome))
+            if isinstance(outcome, BaseException):
+                raise outcome
+        segment.sent += len(chunk)
+        events = sum(frame.events for frame in chunk)
+        segment.events -= events
+        SPOOL_DRAINED.inc(events)
+        self._backlog.gate.drained(chunk[-1].end - chunk[0].start)
+        return len(readable) == len(chunk)
+
+    def _tell(self, reason: str) -> None:
+        if reason != self._backlog.stuck:
+            log.warning("the spool does not drain", stream=self._backlog.stream, reason=reason)
+        self._backlog.stuck = reason
+
+
+def _chunks(frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:
+    start = 0
+    for place in range(len(frames)):
+        if frames[place].end - frames[start].start >= CHUNK_BYTES:
+            yield frames[start : place + 1]
+            start = place + 1
+    if start < len(frames):
+        yield frames[start:]
+
+
+def _records(frame: Frame) -> Records | None:
+    try:
+        return decode(frame.body).records()
+    except msgspec.DecodeError:  # its checksum is right: another version of Sluice wrote it
+        return None
