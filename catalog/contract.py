@@ -110,6 +110,7 @@ class Stream:
     freshness_seconds: float | None = None
     tags: tuple[str, ...] = ()
     limitations: str = ""
+    anonymous_submission: bool = False
     source: Path | None = None
 
     def column(self, name: str) -> Column:

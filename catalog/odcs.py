@@ -145,6 +145,7 @@ class _Reader:
             freshness_seconds=self._freshness(),
             tags=tuple(self.document.tags or ()),
             limitations=clean(about.limitations if about else None),
+            anonymous_submission=_truth(own.get("anonymousSubmission", False), "anonymousSubmission"),
             source=self.path,
         )
 
@@ -191,6 +192,12 @@ class _Reader:
                 )
             return value * unit
         return None
+
+
+def _truth(value: Any, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise ContractError(f"{name} is {value!r}; expected true or false")
+    return value
 
 
 def _whole(value: Any, name: str, low: int, high: int) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 import jsonschema_rs
 from open_data_contract_standard.model import CustomProperty
 
-STREAM_CUSTOM = ("kind", "eventTime", "horizonDays")
+STREAM_CUSTOM = ("kind", "eventTime", "horizonDays", "anonymousSubmission")
 COLUMN_CUSTOM = ("jsonPointer", "encoding", "partitionTransform")
 COMMON_WORDS = ("kind", "encoding")  # which another tool may mean otherwise elsewhere in the document
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "doctor": "Tell what this machine has and lacks.",
     "apply": "Create or evolve topics, tables and gold models from the contracts.",
     "send": "Send a file of records through the gateway.",
+    "keys": "Make, list and revoke API keys of the gateway.",
     "sql": "Run one SQL query on Trino.",
     "verify": "Prove that nothing acknowledged was lost and nothing counted twice.",
     "replay": "Judge quarantined rows again.",

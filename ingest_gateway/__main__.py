@@ -10,6 +10,7 @@ import uvicorn
 from catalog.errors import SluiceError
 from catalog.settings import lake_settings
 from ingest_gateway import logs
+from ingest_gateway.api_keys import read_keys
 from ingest_gateway.settings import GatewaySettings, gateway_settings
 from ingest_gateway.spool import folders
 
@@ -23,6 +24,8 @@ def main() -> int:
             raise SluiceError(
                 f"{lake.contracts} is not a folder: SLUICE_CONTRACTS must name the folder of the contracts"
             )
+        if settings.keys is not None:
+            read_keys(settings.keys)
         if settings.spool is not None:
             folders.prepare(settings.spool)
     except SluiceError as failure:

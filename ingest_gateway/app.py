@@ -7,6 +7,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from catalog.settings import LakeSettings, lake_settings
 from ingest_gateway import logs, pages, problems, site
 from ingest_gateway.gateway import Gateway
+from ingest_gateway.guard import Guard
 from ingest_gateway.ids import request_id
 from ingest_gateway.problems import Problem
 from ingest_gateway.settings import GatewaySettings, gateway_settings
@@ -60,6 +62,7 @@ def create_app(settings: GatewaySettings | None = None, lake: LakeSettings | Non
             Route("/assets/{name}", site.asset),
             Route("/", pages.index),
         ],
+        middleware=[Middleware(Guard, access=gateway.access, answer=_problem)],
         exception_handlers={Problem: _problem, HTTPException: _http_problem},
         lifespan=lifespan,
     )

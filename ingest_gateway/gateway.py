@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 from catalog.settings import LakeSettings
 from ingest_gateway.broker import Broker
+from ingest_gateway.callers import Access
 from ingest_gateway.ids import Uuid7
 from ingest_gateway.intake import Budget
 from ingest_gateway.metrics import CONTRACTS, IN_FLIGHT_BYTES, IN_FLIGHT_REQUESTS, StreamCounts
@@ -24,6 +25,7 @@ class Gateway:
         self.settings = settings
         self.lake = lake
         self.streams = Streams(lake.contracts)
+        self.access = Access(settings, self.streams)
         self.budget = Budget(settings.max_in_flight_bytes)
         self.mint = Uuid7()
         self.requests = 0
@@ -41,11 +43,13 @@ class Gateway:
         if self.spool is not None:
             await self.spool.start()
         watch = asyncio.create_task(self.streams.watch(self.settings.contract_poll, self._count_contracts))
+        keys = asyncio.create_task(self.access.watch(self.settings.contract_poll))
         flush = asyncio.create_task(self._flush_each_second())
         try:
             yield
         finally:
             watch.cancel()
+            keys.cancel()
             flush.cancel()
             self.flush_metrics()
             if self.spool is not None:

@@ -30,7 +30,10 @@ async def healthz(request: Request) -> Response:
 
 async def readyz(request: Request) -> Response:
     """200 while events are taken (`ready`, or `degraded` with the reasons), 503 while none is."""
-    state = readiness(request.app.state.gateway)
+    gateway = request.app.state.gateway
+    state = readiness(gateway)
+    if not gateway.access.operates(request.scope["caller"]):
+        state = {"status": state["status"]}
     return Json(state, status_code=503 if state["status"] == "unready" else 200)
 
 
@@ -38,6 +41,8 @@ def readiness(gateway: Gateway) -> dict[str, Any]:
     """Broker, contracts and load, with a list of reasons for whatever is not well."""
     broker, streams, spool = gateway.broker, gateway.streams, gateway.spool
     reasons = [f"contract {name}: {why}" for name, why in sorted(streams.broken.items())]
+    if gateway.access.broken:
+        reasons.append(f"keys: {gateway.access.broken}")
     if broker.up:
         reasons += [
             f"stream {name}: Kafka has no topic {served.topic}; `sluice apply` makes it"
@@ -75,16 +80,17 @@ async def index(request: Request) -> Response:
     """The streams, as a page for a browser and JSON for everyone else."""
     gateway: Gateway = request.app.state.gateway
     if not site.wants_html(request):
-        return Json({"streams": _streams(gateway)})
-    served = [found for _, found in sorted(gateway.streams.served.items())]
+        return Json({"streams": list(map(_short, _seen(request)))})
     state = readiness(gateway)
     reason = state["reasons"][0] if state["status"] == "unready" else ""
-    return site.page(request, "streams.html", streams=[found.stream for found in served], reason=reason)
+    if reason and not gateway.access.operates(request.scope["caller"]):
+        reason = state["status"]
+    return site.page(request, "streams.html", streams=_seen(request), reason=reason)
 
 
 async def streams(request: Request) -> Response:
     """All streams, in short."""
-    return Json({"streams": _streams(request.app.state.gateway)})
+    return Json({"streams": list(map(_short, _seen(request)))})
 
 
 async def stream(request: Request) -> Response:
@@ -128,8 +134,11 @@ def _indented(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
 
 
-def _streams(gateway: Gateway) -> list[dict[str, str]]:
-    return [_short(served.stream) for _, served in sorted(gateway.streams.served.items())]
+def _seen(request: Request) -> list[Stream]:
+    """The streams that the caller may see, by name."""
+    gateway, caller = request.app.state.gateway, request.scope["caller"]
+    served = sorted(gateway.streams.served.items())
+    return [each.stream for name, each in served if gateway.access.sees(caller, name)]
 
 
 def _short(facts: Stream) -> dict[str, str]:

@@ -9,6 +9,8 @@ CONTENT_TYPE = b"application/problem+json"
 
 TITLES = {
     400: "The request cannot be read",
+    401: "Who asks is not known",
+    403: "This caller may not do this",
     404: "There is no such thing here",
     405: "This method is not allowed here",
     408: "The body did not arrive in time",

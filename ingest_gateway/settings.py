@@ -1,5 +1,6 @@
 """The gateway's own settings (`SLUICE_GATEWAY_*`), read once at start. Where Kafka and the contracts are: `LakeSettings`."""
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
 
@@ -17,6 +18,11 @@ class GatewaySettings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="address to bind")
     port: int = Field(default=8000, ge=1, le=65535, description="port to bind")
     workers: int = Field(default=1, ge=1, le=64, description="processes that share the port")
+    authentication: Literal["off", "required"] = Field(default="off", description="whether a caller must have a key")
+    keys: Path | None = Field(default=None, description="file of API keys, which `sluice keys` writes")
+    allow_unauthenticated: bool = Field(
+        default=False, description="serve others than this machine although authentication is off"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least level that is logged"
     )
@@ -54,6 +60,20 @@ class GatewaySettings(BaseSettings):
         return None if value == "" else value
 
     @model_validator(mode="after")
+    def _others_are_asked_who_they_are(self) -> Self:
+        if self.authentication == "required":
+            if self.keys is None:
+                raise ValueError(
+                    "authentication is required and nobody could be let in: keys must name a file of API keys"
+                )
+        elif not (_is_loopback(self.host) or self.allow_unauthenticated):
+            raise ValueError(
+                f"host {self.host} can be reached from elsewhere, and authentication is off: set authentication=required and "
+                "keys, or allow_unauthenticated=true where something in front of the gateway asks who they are"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _limits_fit(self) -> Self:
         if self.max_in_flight_bytes < self.max_body_bytes:
             raise ValueError(
@@ -66,6 +86,13 @@ class GatewaySettings(BaseSettings):
                 "spool_bytes must be at least max_body_bytes for each worker, or a large body could never be spooled"
             )
         return self
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def gateway_settings() -> GatewaySettings:

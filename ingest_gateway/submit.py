@@ -22,7 +22,6 @@ from ingest_gateway.streams import Served
 from ingest_gateway.verdicts import Placed, Taken, judge, receipt, summary
 
 H_EVENT_TIME = "ce_eventtime"  # the sender's `time`; ce_time is the receipt's
-ANONYMOUS = b"anonymous"
 _JSON = (b"content-type", b"application/json")
 _LATENCY = {status: REQUESTS.labels(str(status)).observe for status in (202, 207, 422, 503)}
 log = structlog.get_logger("sluice.gateway.submit")
@@ -71,7 +70,9 @@ class Submit:
         gateway = self._gateway
         if scope["method"] != "POST":
             raise Problem(405, "method", "Events are sent by POST", headers={"allow": "POST"})
-        served = gateway.stream(scope["path_params"]["stream"])
+        name = scope["path_params"]["stream"]
+        caller = await gateway.access.admit(headers, name)
+        served = gateway.stream(name)
         gateway.require_room()
         kind = bodies.media_type(headers.get(b"content-type"))
         key = _idempotency_key(headers)
@@ -81,24 +82,29 @@ class Submit:
         gateway.counts(served.stream.name).bytes += len(body)
         events = await _events(body, kind, headers, served, gateway)
         ids = _ids(events, key, gateway)
-        taken = await take(events, ids, body, received, served, gateway)
-        name = served.stream.name
+        taken = await take(events, ids, body, received, served, gateway, caller.producer)
         if wanted.summary:
             return taken.status, summary(name, taken.refused, taken.good, taken.placed), [_JSON, *wanted.headers]
         return taken.status, receipt(name, ids, taken.refused, taken.good, taken.placed), [_JSON]
 
 
 async def take(
-    events: Events, ids: Sequence[str], body: bytes, received: datetime, served: Served, gateway: Gateway
+    events: Events,
+    ids: Sequence[str],
+    body: bytes,
+    received: datetime,
+    served: Served,
+    gateway: Gateway,
+    producer: bytes,
 ) -> Taken:
-    """Judge the events, write the good ones, count both. Raises Problem 503."""
+    """Judge the events, write the good ones, count both. `producer` is the caller's name. Raises Problem 503."""
     counts = gateway.counts(served.stream.name)
     refused = judge(events, served.checker, body, gateway.settings)
     counts.refused += len(refused)
     count = len(events.payloads)
     good = [i for i in range(count) if i not in refused] if refused else range(count)
     try:
-        placed = await _write(events, ids, good, served, received, gateway) if good else ([], [])
+        placed = await _write(events, ids, good, served, received, gateway, producer) if good else ([], [])
     except BaseException:
         counts.failed += len(good)
         raise
@@ -151,20 +157,26 @@ def _ids(events: Events, key: str | None, gateway: Gateway) -> list[str]:
 
 
 async def _write(
-    events: Events, ids: Sequence[str], good: Sequence[int], served: Served, received: datetime, gateway: Gateway
+    events: Events,
+    ids: Sequence[str],
+    good: Sequence[int],
+    served: Served,
+    received: datetime,
+    gateway: Gateway,
+    producer: bytes,
 ) -> Placed | None:
     """Where Kafka has each good event, or None where the spool has them. Raises Problem 503."""
     encoded = [ids[i].encode() for i in good]
     key_of = served.key_of
     keys = encoded if key_of is None else [key_of(events.values[i]) for i in good]
     payloads = events.payloads if isinstance(good, range) else [events.payloads[i] for i in good]
-    common = _headers(served, received)
+    common = _headers(served, received, producer)
     own = None if events.attributes is None else _own_headers(common, [events.attributes[i] for i in good])
     records = Records(keys, payloads, encoded, common, own, int(received.timestamp() * 1000))
     return await acknowledged(served, records, gateway)
 
 
-def _headers(served: Served, received: datetime) -> list[Header]:
+def _headers(served: Served, received: datetime, producer: bytes) -> list[Header]:
     """CloudEvents' Kafka binding, binary mode, without the id."""
     return [
         (H_CONTENT_TYPE, b"application/json"),
@@ -173,7 +185,7 @@ def _headers(served: Served, received: datetime) -> list[Header]:
         (H_TYPE, served.type),
         (H_TIME, (received.isoformat(timespec="microseconds")[:26] + "Z").encode()),
         (H_CONTRACT_VERSION, served.version),
-        (H_PRODUCER, ANONYMOUS),
+        (H_PRODUCER, producer),
     ]
 
 

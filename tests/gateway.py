@@ -10,8 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from catalog.contract import SUFFIX
+from ingest_gateway.api_keys import changing, new_key
 from tests.stack import Stack, eventually
 
 CONTRACT = """
@@ -49,6 +50,24 @@ class Record:
     headers: dict[str, bytes]
 
 
+class Keys:
+    """A gateway's file of API keys."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def add(self, *scopes: str) -> tuple[str, dict[str, str]]:
+        """A new key's id, and the header that carries it."""
+        key, text = new_key("somebody", scopes, None)
+        with changing(self.path) as known:
+            known.append(key)
+        return key.id, {"authorization": f"Bearer {text}"}
+
+    def revoke(self, key_id: str) -> None:
+        with changing(self.path) as known:
+            known[:] = [key for key in known if key.id != key_id]
+
+
 @dataclass
 class Gateway:
     """A gateway process of its own beside the stack's, so that its limits can be set and its end be watched."""
@@ -58,6 +77,8 @@ class Gateway:
     bootstrap: str
     contracts: Path
     log: Path
+    operator: Mapping[str, str] = field(default_factory=dict)  # headers of one who may see all
+    workers: int = 1
 
     def post(self, stream: str, content: bytes, headers: dict[str, str] | None = None) -> httpx.Response:
         kind = {"content-type": "application/json"}
@@ -65,7 +86,7 @@ class Gateway:
         return httpx.post(address, content=content, headers=kind | (headers or {}), timeout=30)
 
     def ready(self) -> dict[str, Any]:
-        found: dict[str, Any] = httpx.get(f"{self.url}/readyz", timeout=10).json()
+        found: dict[str, Any] = httpx.get(f"{self.url}/readyz", headers=self.operator, timeout=10).json()
         return found
 
     def await_status(self, status: str, limit: float = 60) -> None:
@@ -80,7 +101,8 @@ class Gateway:
         if topic:
             self.make_topic(name)
         (self.contracts / f"{name}{SUFFIX}").write_text(CONTRACT.format(name=name, keyed=str(keyed).lower()) + more)
-        eventually(lambda: name in self.ready()["contracts"]["served"], 20, f"{name} served")
+        asked = 1 if self.workers == 1 else 8 * self.workers  # a worker of several is not chosen, it is met
+        eventually(lambda: all(name in self.ready()["contracts"]["served"] for _ in range(asked)), 20, f"{name} served")
         return name
 
     def make_topic(self, name: str) -> None:
@@ -119,11 +141,15 @@ class Gateway:
 
 
 @contextlib.contextmanager
-def running_gateway(stack: Stack, contracts: Path, **settings: str) -> Iterator[Gateway]:
+def running_gateway(stack: Stack, contracts: Path, keys: Keys | None = None, **settings: str) -> Iterator[Gateway]:
+    """With settings of the gateway's own. With `keys` it gets their file, and the test a key that may see all."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     lake = stack.env()
+    operator: dict[str, str] = {}
+    if keys is not None:
+        settings["keys"], (_, operator) = str(keys.path), keys.add("read:*")
     chosen = {"spool": "", **settings}  # not the stack's own
     own = {f"SLUICE_GATEWAY_{name.upper()}": value for name, value in chosen.items()}
     environ = {**os.environ, **lake, "SLUICE_CONTRACTS": str(contracts), **own, "SLUICE_GATEWAY_CONTRACT_POLL": "0.1",
@@ -131,8 +157,9 @@ def running_gateway(stack: Stack, contracts: Path, **settings: str) -> Iterator[
     with tempfile.NamedTemporaryFile(prefix="sluice-gateway-", suffix=".log") as log:
         process = subprocess.Popen([sys.executable, "-m", "ingest_gateway"], env=environ, stderr=log)
         gateway = Gateway(
-            process, f"http://127.0.0.1:{port}", lake["SLUICE_KAFKA_BOOTSTRAP"], contracts, Path(log.name)
-        )
+            process, f"http://127.0.0.1:{port}", lake["SLUICE_KAFKA_BOOTSTRAP"], contracts, Path(log.name), operator,
+            int(settings.get("workers", 1)),
+        )  # fmt: skip
         try:
             eventually(lambda: _answers(gateway), 60, "gateway started")
             gateway.await_status("ready")

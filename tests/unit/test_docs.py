@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import typer
 from pydantic_settings import BaseSettings
+from typer.core import TyperGroup
 
 from catalog.gold_refresh import GoldSettings
 from catalog.settings import LakeSettings
@@ -100,6 +101,11 @@ def test_command_lines_name_commands_and_options_that_exist(
     group: Any = typer.main.get_command(cli.app)
     command = group.get_command(typer.Context(group), name)
     assert command is not None, f"{where}: there is no command {name}"
+    if isinstance(command, TyperGroup):
+        inner, *rest = rest
+        found = command.get_command(typer.Context(command), inner)
+        assert found is not None, f"{where}: {name} has no command {inner}"
+        name, command = f"{name} {inner}", found
     # Names of options and the number of arguments are checked; values may be placeholders.
     _, left, _ = command.make_parser(typer.Context(command, info_name=name)).parse_args(list(rest))
     assert not left, f"{where}: {name} takes no {left}"

@@ -279,6 +279,7 @@ def test_a_freshness_that_means_nothing(load: Any, sla: dict[str, Any]) -> None:
         ([prop("a", "timestamp", {"eventTime": "a"})], {}, "in the wrong place: it belongs to the schema"),
         ([prop("a")], {"schema": own(jsonPointer="/a")}, "in the wrong place: it belongs to a property"),
         ([prop("a")], {"schema": own(eventTime="a")}, "eventTime is 'a', which is no timestamp or date"),
+        ([prop("a")], {"schema": own(anonymousSubmission="yes")}, "anonymousSubmission is 'yes'; expected true or false"),
         ([prop("a")], {"schema": own(horizonDays=0)}, "horizonDays is 0; expected a whole number from 1 to 3650"),
         ([prop("a")], {"schema": own(horizonDays="a week")}, "horizonDays is 'a week'"),
         ([prop("a", custom={"jsonPointer": "x"})], {}, "expected /like/this"),

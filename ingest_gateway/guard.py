@@ -1,0 +1,53 @@
+"""The gate before the pages: what speaks of a stream, or of all of them, is shown to those who may see it."""
+
+import re
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ingest_gateway.callers import ANONYMOUS, Access
+from ingest_gateway.intake import RequestHeaders
+from ingest_gateway.problems import Problem
+
+Answer = Callable[[Request, Exception], Awaitable[Response]]
+_OF_A_STREAM = re.compile(r"/(?:v1/streams|forms)/([^/]+)")
+
+
+class Guard:
+    """Middleware. Leaves the caller in `scope["caller"]` for pages that show some streams and not others."""
+
+    def __init__(self, app: ASGIApp, access: Access, answer: Answer) -> None:
+        self._app = app
+        self._answer = answer
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with 401 or 403, or pass on."""
+        if scope["type"] == "http":
+            try:
+                await self._check(scope, RequestHeaders(scope))
+            except Problem as problem:
+                answer = await self._answer(Request(scope, receive), problem)
+                await answer(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    async def _check(self, scope: Scope, headers: RequestHeaders) -> None:
+        path, access = scope["path"], self._access
+        if path == "/healthz":
+            return
+        scope["caller"] = caller = await access.caller(headers)
+        if path == "/metrics":
+            access.require_operator(caller)
+        elif found := _OF_A_STREAM.match(path):
+            if scope["method"] == "POST":
+                await access.admit(headers, found[1])
+            access.require_sight(caller, found[1])
+
+
+def producer(scope: Scope) -> bytes:
+    """The name under which bronze keeps what a page's caller sends."""
+    caller = scope.get("caller", ANONYMOUS)
+    return bytes(caller.producer)
