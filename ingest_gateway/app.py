@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from catalog.settings import LakeSettings, lake_settings
-from ingest_gateway import logs, pages, problems, site
+from ingest_gateway import form_pages, logs, pages, problems, site
 from ingest_gateway.gateway import Gateway
 from ingest_gateway.guard import Guard
 from ingest_gateway.ids import request_id
@@ -59,6 +59,8 @@ def create_app(settings: GatewaySettings | None = None, lake: LakeSettings | Non
             Route("/healthz", pages.healthz),
             Route("/readyz", pages.readyz),
             Route("/metrics", pages.exposition),
+            Route("/forms/{stream}", form_pages.empty),
+            Route("/forms/{stream}", form_pages.send, methods=["POST"]),
             Route("/assets/{name}", site.asset),
             Route("/", pages.index),
         ],

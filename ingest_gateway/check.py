@@ -1,7 +1,7 @@
 """Judge parsed events against a stream's schema. Pure: values in, violations out."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -12,15 +12,28 @@ from catalog.errors import SluiceError
 from catalog.json_schema import json_schema
 
 MOST_VIOLATIONS = 20  # of one event; the sender mends these and sends again
+LIMITS = (
+    "limit",
+    "types",
+    "options",
+    "pattern",
+    "format",
+    "multiple_of",
+)  # what jsonschema-rs calls what a rule asks for
 LONGEST_MESSAGE = 300  # characters; a message quotes the value
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One thing that is wrong with an event: where (RFC 6901 pointer into what was sent) and what."""
+    """One thing that is wrong with an event: where (RFC 6901 pointer into what was sent) and what.
+
+    `rule` is JSON Schema's word for it and `limit` what the schema asks for, so that a page can say it in another language.
+    """
 
     pointer: str
     message: str
+    rule: str = field(default="", compare=False)
+    limit: Any = field(default=None, compare=False)
 
 
 class Checker:
@@ -63,7 +76,11 @@ def _violation(error: jsonschema_rs.ValidationError) -> Violation:
         # Point at the member that is missing, not at the object that lacks it.
         path.append(error.kind.property)
         message = "is required"
-    return Violation(pointer(path), message if len(message) <= LONGEST_MESSAGE else message[:LONGEST_MESSAGE] + "…")
+    if len(message) > LONGEST_MESSAGE:
+        message = message[:LONGEST_MESSAGE] + "…"
+    facts = error.kind.as_dict()
+    limit = next((facts[name] for name in LIMITS if name in facts), None)
+    return Violation(pointer(path), message, error.kind.name, limit)
 
 
 def pointer(path: Iterable[str | int]) -> str:

@@ -88,9 +88,14 @@ def _named(column: Column, above: str) -> list[tuple[str, Column]]:
 def meaning(column: Column, given: Sequence[str], zone: tzinfo = UTC) -> Any:
     """What the texts of a field mean, None for an absent one. Raises SkippedTime."""
     if column.logical_type == "array" and not (len(given) == 1 and given[0].lstrip().startswith("[")):
-        return [_typed(column.items, text, zone) for text in given if text] or None
+        return items(column, given, zone)
     # The last one counts: a hidden "false" before a checkbox is how a form says "unchecked".
     return _typed(column, given[-1], zone)
+
+
+def items(column: Column, given: Sequence[str], zone: tzinfo = UTC) -> list[Any] | None:
+    """A text for each item of an array, None for none. Raises SkippedTime."""
+    return [_typed(column.items, text, zone) for text in given if text] or None
 
 
 def _typed(column: Column | None, text: str, zone: tzinfo) -> Any:

@@ -1,7 +1,7 @@
 """What becomes of each event: judged before anything is sent, told in the receipt after all is acknowledged."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -47,7 +47,7 @@ def judge(events: Events, checker: Checker, body: bytes, settings: GatewaySettin
                 refused[index] = (Violation("", detail),)
     if refused and events.prefix:
         for index in refused.keys() - events.broken.keys():
-            refused[index] = tuple(Violation(events.prefix + v.pointer, v.message) for v in refused[index])
+            refused[index] = tuple(replace(v, pointer=events.prefix + v.pointer) for v in refused[index])
     return refused
 
 
@@ -91,4 +91,5 @@ def _counts(stream: str, refused: Refused, good: Sequence[int], placed: Placed |
 
 
 def _refusal(event_id: str, violations: tuple[Violation, ...]) -> dict[str, Any]:
-    return {"id": event_id, "status": "refused", "errors": violations}
+    errors = [{"pointer": violation.pointer, "message": violation.message} for violation in violations]
+    return {"id": event_id, "status": "refused", "errors": errors}

@@ -1,13 +1,13 @@
 """What the pages say, in each language, and how it writes numbers and times."""
 
 import tomllib
-from datetime import datetime, tzinfo
+from datetime import date, datetime, tzinfo
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
 from babel import Locale, negotiate_locale
-from babel.dates import format_datetime
+from babel.dates import format_date, format_datetime
 from babel.numbers import format_decimal
 
 LANGUAGES = ("en", "es", "fr")
@@ -37,6 +37,10 @@ class Words:
     def moment(self, value: datetime, zone: tzinfo) -> str:
         """A date and time in a zone, to the second."""
         return format_datetime(value, "long", tzinfo=zone, locale=self._locale)
+
+    def day(self, value: date) -> str:
+        """A date."""
+        return format_date(value, "long", locale=self._locale)
 
 
 @cache

@@ -2,6 +2,8 @@
 
 import asyncio
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +28,18 @@ def folder(tmp_path: Path) -> Path:
 
 
 class Client:
-    """Asks an application in this process, started for each question."""
+    """Asks an application in this process, made and started for each question."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: Any) -> None:
         lake = LakeSettings.model_validate({"kafka_bootstrap": NO_BROKER, "contracts": folder})
-        self._app: Starlette = create_app(GatewaySettings(log_level="error"), lake)
+        self._make: Callable[[], Starlette] = partial(create_app, GatewaySettings(log_level="error", **settings), lake)
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         async def ask() -> httpx.Response:
-            transport = httpx.ASGITransport(self._app)
+            app = self._make()
             async with (
-                self._app.router.lifespan_context(self._app),
-                httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
+                app.router.lifespan_context(app),
+                httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client,
             ):
                 return await client.request(method, path, **options)
 
