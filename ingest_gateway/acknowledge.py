@@ -24,12 +24,12 @@ async def acknowledged(served: Served, records: Records, gateway: Gateway) -> Pl
             return await _to_kafka(served, records, gateway)
         except Unsure as unsure:
             raise unsure.problem from None
-    if gateway.broker.up and spool.holds(stream):
-        await gateway.partitions(served.topic)  # a topic that is gone is no reason to fill the disk
-        if await _to_spool(stream, records, gateway, overtaking=False):
-            return None
     if gateway.broker.up:
         try:
+            if spool.holds(stream):
+                await _partitions(served, gateway)  # a topic that is gone is no reason to fill the disk
+                if await _to_spool(stream, records, gateway, overtaking=False):
+                    return None
             return await _to_kafka(served, records, gateway)
         except Unsure as unsure:
             # Written or not: in the spool it is safe, and where it was written too, its id makes the second one harmless.
@@ -47,8 +47,8 @@ class Unsure(Exception):
 
 
 async def _to_kafka(served: Served, records: Records, gateway: Gateway) -> Placed:
+    chosen = partitions(records.keys, await _partitions(served, gateway))
     try:
-        chosen = partitions(records.keys, await gateway.partitions(served.topic))
         return chosen, await gateway.producer.write(served.topic, chosen, records)
     except NotAcknowledged as failure:
         detail = f"Kafka did not acknowledge the events ({failure}). Send them again with the same ids: none is counted twice"
@@ -56,8 +56,13 @@ async def _to_kafka(served: Served, records: Records, gateway: Gateway) -> Place
         if failure.final:
             raise problem from None
         raise Unsure(problem) from None
+
+
+async def _partitions(served: Served, gateway: Gateway) -> int:
+    try:
+        return await gateway.partitions(served.topic)
     except Problem as problem:
-        if gateway.broker.up:
+        if problem.slug != "broker-away":
             raise
         raise Unsure(problem) from None
 

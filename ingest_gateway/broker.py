@@ -74,11 +74,9 @@ class Broker:
             return 0
         return len(self.producer.client.cluster.partitions_for_topic(topic) or ())
 
-    async def refresh(self) -> None:
-        """Ask Kafka for its topics now, for a stream whose topic has just been made."""
-        if self.producer is not None:
-            with contextlib.suppress(TimeoutError, KafkaError):
-                await asyncio.wait_for(asyncio.shield(self.producer.client.force_metadata_update()), PROBE_TIMEOUT)
+    async def refresh(self) -> bool:
+        """Ask Kafka for its topics now, for a stream whose topic has just been made. Returns whether it answered."""
+        return self.producer is not None and (await _answers(self.producer))[0]
 
     def renew(self, reason: str) -> None:
         """Give the producer up. Batches under way have an unknown outcome from here on."""

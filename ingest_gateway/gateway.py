@@ -79,16 +79,18 @@ class Gateway:
             raise unavailable(refusal.slug, detail, self.settings.retry_after)
 
     async def partitions(self, topic: str) -> int:
-        """How many partitions a topic has. Raises Problem 503 where there is no such topic."""
+        """How many partitions a topic has. Raises Problem 503: `broker-away`, or `topic-missing` where Kafka says so."""
         count = self.broker.partitions(topic)
-        if not count:
-            await self.broker.refresh()
-            count = self.broker.partitions(topic)
-        if not count:
-            self.require_room()
-            detail = f"Kafka has no topic {topic} yet; `sluice apply` makes it from the contract"
-            raise unavailable("topic-missing", detail, self.settings.retry_after)
-        return count
+        if count:
+            return count
+        answered = await self.broker.refresh()
+        if count := self.broker.partitions(topic):
+            return count
+        if not answered:
+            reason = self.broker.reason or "it does not answer"
+            raise unavailable("broker-away", f"Kafka is away: {reason}", self.settings.retry_after)
+        detail = f"Kafka has no topic {topic} yet; `sluice apply` makes it from the contract"
+        raise unavailable("topic-missing", detail, self.settings.retry_after)
 
     def counts(self, stream: str) -> StreamCounts:
         """What a stream that exists has taken."""

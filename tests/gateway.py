@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,11 +141,21 @@ class Gateway:
 
 
 @contextlib.contextmanager
-def running_gateway(stack: Stack, contracts: Path, keys: Keys | None = None, **settings: str) -> Iterator[Gateway]:
-    """With settings of the gateway's own. With `keys` it gets their file, and the test a key that may see all."""
+def running_gateway(
+    stack: Stack,
+    contracts: Path,
+    keys: Keys | None = None,
+    status: str = "ready",
+    wrap: Sequence[str] = (),
+    **settings: str,
+) -> Iterator[Gateway]:
+    """With settings of the gateway's own; without a spool, unless they say so. Waits for a `status`.
+
+    With `keys` it gets their file, and the test a key that may see all. `wrap` is a command that runs the gateway's.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        port = settings.get("port") or str(free.getsockname()[1])
     lake = stack.env()
     operator: dict[str, str] = {}
     if keys is not None:
@@ -153,16 +163,16 @@ def running_gateway(stack: Stack, contracts: Path, keys: Keys | None = None, **s
     chosen = {"spool": "", **settings}  # not the stack's own
     own = {f"SLUICE_GATEWAY_{name.upper()}": value for name, value in chosen.items()}
     environ = {**os.environ, **lake, "SLUICE_CONTRACTS": str(contracts), **own, "SLUICE_GATEWAY_CONTRACT_POLL": "0.1",
-               "SLUICE_GATEWAY_HOST": "127.0.0.1", "SLUICE_GATEWAY_PORT": str(port)}  # fmt: skip
+               "SLUICE_GATEWAY_HOST": "127.0.0.1", "SLUICE_GATEWAY_PORT": port}  # fmt: skip
     with tempfile.NamedTemporaryFile(prefix="sluice-gateway-", suffix=".log") as log:
-        process = subprocess.Popen([sys.executable, "-m", "ingest_gateway"], env=environ, stderr=log)
+        process = subprocess.Popen([*wrap, sys.executable, "-m", "ingest_gateway"], env=environ, stderr=log)
         gateway = Gateway(
             process, f"http://127.0.0.1:{port}", lake["SLUICE_KAFKA_BOOTSTRAP"], contracts, Path(log.name), operator,
             int(settings.get("workers", 1)),
         )  # fmt: skip
         try:
             eventually(lambda: _answers(gateway), 60, "gateway started")
-            gateway.await_status("ready")
+            gateway.await_status(status)
             yield gateway
         finally:
             process.terminate()
