@@ -5,8 +5,8 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from catalog.settings import LakeSettings
+from ingest_gateway.access import Access
 from ingest_gateway.broker import Broker
-from ingest_gateway.callers import Access
 from ingest_gateway.ids import Uuid7
 from ingest_gateway.intake import Budget
 from ingest_gateway.metrics import CONTRACTS, IN_FLIGHT_BYTES, IN_FLIGHT_REQUESTS, StreamCounts

@@ -7,7 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ingest_gateway.callers import ANONYMOUS, Access
+from ingest_gateway.access import Access
+from ingest_gateway.callers import ANONYMOUS
 from ingest_gateway.intake import RequestHeaders
 from ingest_gateway.problems import Problem
 

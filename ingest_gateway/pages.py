@@ -41,8 +41,7 @@ def readiness(gateway: Gateway) -> dict[str, Any]:
     """Broker, contracts and load, with a list of reasons for whatever is not well."""
     broker, streams, spool = gateway.broker, gateway.streams, gateway.spool
     reasons = [f"contract {name}: {why}" for name, why in sorted(streams.broken.items())]
-    if gateway.access.broken:
-        reasons.append(f"keys: {gateway.access.broken}")
+    reasons += gateway.access.troubles()
     if broker.up:
         reasons += [
             f"stream {name}: Kafka has no topic {served.topic}; `sluice apply` makes it"

@@ -3,6 +3,7 @@
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,6 +21,14 @@ class GatewaySettings(BaseSettings):
     workers: int = Field(default=1, ge=1, le=64, description="processes that share the port")
     authentication: Literal["off", "required"] = Field(default="off", description="whether a caller must have a key")
     keys: Path | None = Field(default=None, description="file of API keys, which `sluice keys` writes")
+    oidc_issuer: str | None = Field(default=None, description="identity provider whose tokens count, as in their iss")
+    oidc_audience: str | None = Field(default=None, description="what a token's aud must name: this gateway")
+    oidc_jwks_url: str | None = Field(default=None, description="its keys; else as the provider's configuration says")
+    oidc_scope_claim: str = Field(default="scope", min_length=1, description="claim with scopes like submit:orders")
+    oidc_refresh: float = Field(default=600.0, ge=1, le=86400, description="longest that a withdrawn key counts")
+    oidc_retry: float = Field(
+        default=10.0, ge=0.1, le=3600, description="least time between two questions to the identity provider"
+    )
     allow_unauthenticated: bool = Field(
         default=False, description="serve others than this machine although authentication is off"
     )
@@ -62,14 +71,34 @@ class GatewaySettings(BaseSettings):
     @model_validator(mode="after")
     def _others_are_asked_who_they_are(self) -> Self:
         if self.authentication == "required":
-            if self.keys is None:
+            if self.keys is None and self.oidc_issuer is None:
                 raise ValueError(
-                    "authentication is required and nobody could be let in: keys must name a file of API keys"
+                    "authentication is required and nobody could be let in: keys must name a file of API keys, or oidc_issuer "
+                    "an identity provider"
                 )
         elif not (_is_loopback(self.host) or self.allow_unauthenticated):
             raise ValueError(
                 f"host {self.host} can be reached from elsewhere, and authentication is off: set authentication=required and "
                 "keys, or allow_unauthenticated=true where something in front of the gateway asks who they are"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _provider_can_be_trusted(self) -> Self:
+        if self.oidc_issuer is None:
+            return self
+        if not self.oidc_audience:
+            raise ValueError(
+                "oidc_audience must say what tokens for this gateway name, or those for others would count"
+            )
+        parts = urlsplit(self.oidc_issuer)
+        if not (
+            parts.scheme == "https"
+            or (parts.scheme == "http" and (_is_loopback(parts.hostname or "") or self.oidc_jwks_url))
+        ):
+            raise ValueError(
+                f"oidc_issuer {self.oidc_issuer!r} is no https address: whoever is on the way could replace its keys. Where "
+                "that is safe, name the keys themselves in oidc_jwks_url"
             )
         return self
 
