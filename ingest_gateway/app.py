@@ -62,6 +62,8 @@ def create_app(settings: GatewaySettings | None = None, lake: LakeSettings | Non
             Route("/forms/{stream}", form_pages.empty),
             Route("/forms/{stream}", form_pages.send, methods=["POST"]),
             Route("/assets/{name}", site.asset),
+            Route("/openapi.json", pages.openapi_document),
+            Route("/docs", pages.docs),
             Route("/", pages.index),
         ],
         middleware=[Middleware(Guard, access=gateway.access, answer=_problem)],

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from catalog.contract import Stream
-from ingest_gateway import examples, fields, hints, metrics, site
+from ingest_gateway import examples, fields, hints, metrics, openapi, site
 from ingest_gateway.gateway import Gateway
 from ingest_gateway.spool.readiness import spool_reasons, spool_state
 
@@ -127,6 +127,26 @@ async def stream(request: Request) -> Response:
             "examples": asdict(shown),
         }
     )
+
+
+async def openapi_document(request: Request) -> Response:
+    """The interface as OpenAPI 3.1, for the streams that the caller may see."""
+    return Json(_document(request))
+
+
+async def docs(request: Request) -> Response:
+    """The same, to read."""
+    document = _document(request)
+
+    def at(node: Any) -> Any:
+        return openapi.resolved(document, node)
+
+    return site.page(request, "docs.html", document=document, at=at, indented=_indented)
+
+
+def _document(request: Request) -> dict[str, Any]:
+    gateway: Gateway = request.app.state.gateway
+    return openapi.document([gateway.streams.served[each.name] for each in _seen(request)], gateway.settings)
 
 
 def _indented(value: Any) -> str:

@@ -1,12 +1,14 @@
 """What all pages for people share: the template engine, the language, and headers that let nothing in from elsewhere."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,6 +17,7 @@ from starlette.templating import Jinja2Templates
 from ingest_gateway import words
 from ingest_gateway.words import Words
 
+_TICKS = re.compile(r"`([^`]+)`")
 HERE = Path(__file__).parent
 ASSETS = {"site.css": "text/css", "icon.svg": "image/svg+xml"}
 HEADERS = {
@@ -30,9 +33,14 @@ HEADERS = {
 @cache
 def _templates() -> Jinja2Templates:
     loader = FileSystemLoader(HERE / "templates")
-    return Jinja2Templates(
-        env=Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    )
+    env = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    env.filters["ticked"] = _ticked
+    return Jinja2Templates(env=env)
+
+
+def _ticked(text: str) -> Markup:
+    """The one thing of Markdown that descriptions use: `code`."""
+    return Markup(_TICKS.sub(r"<code>\1</code>", str(escape(text))))
 
 
 def wants_html(request: Request) -> bool:
