@@ -4,9 +4,8 @@ Every commit puts `sluice.offsets` into the snapshot's summary: for each Kafka p
 once this snapshot is current. Rows and offsets change together or not at all, so nothing outside the table has to be
 kept in step with it, and Spark's checkpoint may vanish.
 
-Data files are written by Spark tasks and held back: Iceberg's own rewrite write path stages them in the driver
-(`SparkTableCache` + `FileRewriteCoordinator`, as compaction uses it) instead of committing them. The commit is then one
-Iceberg update with a `SnapshotAncestryValidator`, which Iceberg calls with the table's history as it is at the moment of
+Data files are written first and belong to nothing (`stream_jobs.files`). The commit is then one Iceberg update with a
+`SnapshotAncestryValidator`, which Iceberg calls with the table's history as it is at the moment of
 the commit, and again on each retry. It compares the offsets of the newest snapshot that carries any with those that this
 writer started from. So a commit that was not based on the state which its writer read fails, even if the writer was
 paused in between: it is a compare-and-swap on the offsets, not a lease. Maintenance commits in between (compaction,
@@ -17,18 +16,17 @@ bronze ≥ quarantine ≥ silver in every partition, and silver's offsets say wh
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 from py4j.java_gateway import JavaObject
 from py4j.protocol import Py4JJavaError
 from pyspark.java_gateway import ensure_callback_server_started
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
 from catalog import names
 from catalog.progress import Offsets, Progress, Totals, decode_offsets, decode_totals, encode_offsets, encode_totals
+from stream_jobs.files import Staged
 from stream_jobs.session import activate
 
 ICEBERG = "org.apache.iceberg"
@@ -36,14 +34,6 @@ ICEBERG = "org.apache.iceberg"
 
 class FencedError(Exception):
     """Another writer has moved the table on: this one must stop, its rows are not in the table."""
-
-
-@dataclass(frozen=True)
-class Staged:
-    """Data files that exist in the object store and belong to no snapshot yet."""
-
-    files: tuple[JavaObject, ...] = ()
-    rows: int = 0
 
 
 class LakeTable:
@@ -63,50 +53,23 @@ class LakeTable:
         ancestors = self._jvm.org.apache.iceberg.util.SnapshotUtil.currentAncestors(self.java)
         return _newest(ancestors)
 
-    def stage(self, rows: DataFrame, *, files: int | None = None) -> Staged:
-        """Write rows (the table's columns, by name) to data files without a commit.
-
-        `files`: write with that many tasks, None for as many as the rows' partitions. Rows are sorted by the table's
-        partitioning within a task, so that one file is open at a time.
-        """
-        activate(rows.sparkSession)
-        group = uuid4().hex
-        cache = self._jvm.org.apache.iceberg.spark.SparkTableCache.get()
-        coordinator = self._jvm.org.apache.iceberg.spark.FileRewriteCoordinator.get()
-        cache.add(group, self.java)
-        try:
-            chosen = rows if files is None else rows.coalesce(files)
-            chosen.write.format("iceberg").option("distribution-mode", "none").mode("append").save(group)
-            found = tuple(coordinator.fetchNewFiles(self.java, group))
-        finally:
-            coordinator.clearRewrite(self.java, group)
-            cache.remove(group)
-        return Staged(found, sum(int(file.recordCount()) for file in found))
-
     def commit(
-        self,
-        staged: Staged,
-        base: Progress,
-        offsets: Offsets,
-        totals: Totals,
-        deletes: Iterable[JavaObject] = (),
-        read_at: int | None = None,
+        self, staged: Staged, base: Progress, offsets: Offsets, totals: Totals, read_at: int | None = None
     ) -> Progress:
         """Add staged files (and position deletes) and move the offsets, if the table is still where `base` says.
 
         `read_at` is the snapshot in which the deletes' positions were found. Raises FencedError if another writer was
         there, or if a file that a delete points into is gone.
         """
-        removed = list(deletes)
-        update: Any = self.java.newRowDelta() if removed else self.java.newAppend()
-        for file in staged.files:
-            update = update.addRows(file) if removed else update.appendFile(file)
-        for file in removed:
+        update: Any = self.java.newRowDelta() if staged.deletes else self.java.newAppend()
+        for file in map(self._content_file, staged.files):
+            update = update.addRows(file) if staged.deletes else update.appendFile(file)
+        for file in map(self._content_file, staged.deletes):
             update = update.addDeletes(file)
-        if removed:
+        if staged.deletes:
             # A compaction that rewrote a file since we looked up positions in it would leave the deletes dangling.
             update = update.validateFromSnapshot(read_at).validateDeletedFiles()
-            update = update.validateDataFilesExist(_referenced(self._jvm, removed))
+            update = update.validateDataFilesExist(_list(self._jvm, staged.into))
         update.set(names.P_OFFSETS, encode_offsets(offsets))
         update.set(names.P_TOTALS, encode_totals(totals))
         ensure_callback_server_started(self._spark.sparkContext._gateway)
@@ -125,10 +88,9 @@ class LakeTable:
         before = int((datetime.now(UTC) - older_than).timestamp() * 1000)
         self.java.expireSnapshots().expireOlderThan(before).retainLast(20).commit()
 
-    def current_snapshot_id(self) -> int | None:
-        """The snapshot that a reader would see now, whoever made it."""
-        snapshot = self.java.currentSnapshot()
-        return None if snapshot is None else int(snapshot.snapshotId())
+    def _content_file(self, described: str) -> JavaObject:
+        iceberg = self._jvm.org.apache.iceberg
+        return iceberg.ContentFileParser.fromJson(iceberg.util.JsonUtil.mapper().readTree(described), self.java.specs())
 
     def _refused(self, failure: Py4JJavaError) -> Exception:
         java = failure.java_exception
@@ -169,10 +131,8 @@ def _newest(snapshots: Any) -> Progress:
     return Progress()
 
 
-def _referenced(jvm: Any, deletes: Iterable[JavaObject]) -> Any:
-    paths = jvm.java.util.ArrayList()
-    for delete in deletes:
-        reference = delete.referencedDataFile()
-        if reference is not None:
-            paths.add(reference)
-    return paths
+def _list(jvm: Any, values: Iterable[str]) -> Any:
+    found = jvm.java.util.ArrayList()
+    for value in values:
+        found.add(value)
+    return found

@@ -8,81 +8,111 @@ Nearly all ids are new. A set of their 64-bit hashes says so without a look at t
 or stands twice in the batch, are compared by the id itself.
 """
 
-from datetime import date, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, datetime, timedelta
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F  # noqa: N812
 
 Hashes = NDArray[np.int64]
-
-# Up to this many ids are looked up by value, which lets Iceberg skip files by their bounds; more are joined.
-LOOK_UP_BY_VALUE = 500
+Mask = NDArray[np.bool_]
 
 
 class SeenIds:
-    """Hashes of the ids of the last `horizon` days, 8 bytes each, in one sorted array a day. Of keys, which have no day, all
-    are under `date.max`."""
+    """Hashes of the ids of the last `horizon` days, 8 bytes each, in one sorted array a day of receipt. Of keys, which have no
+    day, all are under `date.max`.
 
-    def __init__(self, horizon_days: int) -> None:
-        self._horizon = timedelta(days=horizon_days + 1)
+    What is forgotten is counted from the newest row that was handled, not from the clock. A row that is so late that its own
+    horizon reaches beyond what is remembered (one partition may lag behind the others by days) is always a suspect.
+    """
+
+    def __init__(self, horizon_days: int, since: date = date.min) -> None:
+        """`since`: the first day of which all ids will be added."""
+        self._horizon = timedelta(days=horizon_days)
+        self._floor = since
         self._days: dict[date, Hashes] = {}
         self._recent: dict[date, list[Hashes]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._days.values())) + sum(len(part) for parts in self._recent.values() for part in parts)
 
-    def suspects(self, hashes: Hashes) -> NDArray[np.bool_]:
-        """True where a hash was added before or stands more than once in `hashes`."""
+    def suspects(self, hashes: Hashes, received: pa.ChunkedArray | None = None) -> Mask:
+        """True where a hash was added before, stands more than once in `hashes`, or may have been forgotten."""
         _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
-        found: NDArray[np.bool_] = counts[inverse] > 1
+        found: Mask = counts[inverse] > 1
         for known in (*self._days.values(), *(part for parts in self._recent.values() for part in parts)):
             if len(known):
                 at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
                 found |= known[at] == hashes
+        if received is not None and self._floor > date.min:
+            found |= np.asarray(pc.fill_null(pc.less(received.cast(pa.date32()), self._floor + self._horizon), True))
         return found
 
     def add(self, hashes: Hashes, day: date) -> None:
-        """Remember these; forget days beyond the horizon."""
+        """Remember these of one day."""
         parts = self._recent.setdefault(day, [])
         parts.append(np.sort(hashes))
         # Many small arrays make each look-up slower; merging one with all at each batch would cost more than it saves.
         if len(parts) >= 16:
             self._days[day] = np.sort(np.concatenate([self._days.get(day, hashes[:0]), *parts]))
             self._recent[day] = []
+
+    def add_received(self, hashes: Hashes, received: pa.ChunkedArray, today: date) -> None:
+        """Remember these, each under the day of its receipt; forget days beyond the horizon before the newest."""
+        days = received.cast(pa.date32())
+        newest = date.min
+        for day in filter(None, days.unique().to_pylist()):
+            self.add(hashes[np.asarray(pc.fill_null(pc.equal(days, day), False))], day)
+            # A time of receipt in the future is somebody's wrong clock, and no reason to forget.
+            newest = max(newest, min(day, today))
+        keep = self._horizon + timedelta(days=1)
+        if newest - date.min > keep:
+            self._forget(newest - keep)
+
+    def _forget(self, before: date) -> None:
         for known in (self._days, self._recent):
-            for old in [d for d in known if d < day - self._horizon]:
+            for old in [day for day in known if day < before]:
                 del known[old]
+                self._floor = max(self._floor, before)
 
 
-def id_hash(column: str = "event_id") -> Column:
-    """The hash that `SeenIds` holds."""
-    return F.xxhash64(column)
+def hashed(values: pa.ChunkedArray | Iterable[object]) -> Hashes:
+    """The 64-bit hashes that `SeenIds` holds: Python's own, which differ from one process to the next."""
+    listed = values.to_pylist() if isinstance(values, pa.ChunkedArray) else list(values)
+    return np.fromiter(map(hash, listed), dtype=np.int64, count=len(listed))
 
 
-def repeats(rows: DataFrame, suspects: Hashes, bronze: str, handled: Column, horizon_days: int) -> DataFrame:
-    """(partition, offset) of the rows that are repeats.
+# Looks ids up in bronze: (ids, oldest receipt) → batches of event_id, partition, offset.
+LookUp = Callable[[list[str], datetime], Iterator[pa.RecordBatch]]
 
-    `rows`: bronze rows of the batch; `suspects`: hashes that may repeat; `bronze`: the table's full name; `handled`:
-    the condition for bronze rows that silver had before this batch.
+
+def repeats(rows: pa.Table, suspects: Mask, horizon_days: int, handled: Mapping[int, int], look_up: LookUp) -> Mask:
+    """True for the rows that are repeats.
+
+    `rows`: bronze rows of the batch; `suspects`: those that may repeat; `handled`: the offsets that silver had before.
     """
-    few = len(suspects) <= LOOK_UP_BY_VALUE
-    asked = rows.select("partition", "offset", "event_id", "received_at")
-    if few:
-        asked = asked.where(id_hash().isin([int(h) for h in suspects]))
-    first = asked.groupBy("event_id").agg(F.min(F.struct("partition", "offset")).alias("first"))
-    oldest = asked.agg(F.min("received_at")).first()
-    ids = [row["event_id"] for row in first.select("event_id").collect()] if few else []
-    past = rows.sparkSession.table(bronze).where(handled)
-    if oldest is not None and oldest[0] is not None:
-        past = past.where(F.col("received_at") >= F.lit(oldest[0] - timedelta(days=horizon_days)))
-    if few:
-        known = past.where(F.col("event_id").isin(ids)).select("event_id").distinct()
-    else:
-        known = past.join(F.broadcast(first.select("event_id")), "event_id", "left_semi").select("event_id").distinct()
-    judged = asked.join(F.broadcast(first), "event_id").join(
-        F.broadcast(known.withColumn("known", F.lit(True))), "event_id", "left"
-    )
-    place = F.struct("partition", "offset")
-    return judged.where(F.col("known").isNotNull() | (place != F.col("first"))).select("partition", "offset")
+    asked = np.flatnonzero(suspects)
+    few = rows.select(["event_id", "received_at", "partition", "offset"]).take(asked)
+    ids = few.column("event_id").to_pylist()
+    oldest = pc.min(few.column("received_at")).as_py()
+    known = _handled_before(look_up(sorted(set(ids)), oldest - timedelta(days=horizon_days)), handled)
+    places = list(zip(few.column("partition").to_pylist(), few.column("offset").to_pylist(), strict=True))
+    first: dict[str, tuple[int, int]] = {}
+    for event_id, place in zip(ids, places, strict=True):
+        first[event_id] = min(place, first.get(event_id, place))
+    again = np.zeros(len(rows), dtype=np.bool_)
+    again[asked] = [i in known or place != first[i] for i, place in zip(ids, places, strict=True)]
+    return again
+
+
+def _handled_before(found: Iterator[pa.RecordBatch], handled: Mapping[int, int]) -> set[str]:
+    known: set[str] = set()
+    for batch in found:
+        before = np.zeros(len(batch), dtype=np.bool_)
+        partitions, offsets = (batch.column(name).to_numpy() for name in ("partition", "offset"))
+        for partition, offset in handled.items():
+            before |= (partitions == partition) & (offsets < offset)
+        known.update(batch.column("event_id").filter(pa.array(before)).to_pylist())
+    return known

@@ -10,19 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-import pyarrow.compute as pc
 import structlog
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.streaming import StreamingQuery
-from pyspark.storagelevel import StorageLevel
 
 from catalog import names
 from catalog.settings import LakeSettings
 from stream_jobs import metrics
-from stream_jobs.records import KafkaRecords
+from stream_jobs.records import KAFKA_COLUMNS, bronze_rows
 from stream_jobs.settings import StreamSettings, scratch
-from stream_jobs.slices import places, slice_of
+from stream_jobs.slices import by_topic, slice_of
 from stream_jobs.writer import Outcome, StreamWriter
 
 log = structlog.get_logger()
@@ -34,7 +31,6 @@ class Batches:
     def __init__(self, writers: Mapping[str, StreamWriter], pool: Executor) -> None:
         self._writers = {names.topic(name): writer for name, writer in writers.items()}
         self._pool = pool
-        self._rows = KafkaRecords()
         self.between = threading.Lock()
         self.failure: BaseException | None = None
 
@@ -50,19 +46,11 @@ class Batches:
 
     def _work(self, records: DataFrame, batch: int) -> None:
         started = time.monotonic()
-        rows = self._rows(records).persist(StorageLevel.MEMORY_AND_DISK)
-        try:
-            found = places(rows)
-            read = time.monotonic()
-            topics = found.column("topic").unique().to_pylist()
-            slices = {
-                topic: slice_of(rows.where(F.col("topic") == topic), found.filter(pc.field("topic") == topic))
-                for topic in topics
-            }
-            running = [self._pool.submit(self._writers[topic].take, part) for topic, part in slices.items()]
-            outcomes = [outcome for future in running if (outcome := future.result()) is not None]
-        finally:
-            rows.unpersist()
+        rows = bronze_rows(records.select(*KAFKA_COLUMNS).toArrow())
+        read = time.monotonic()
+        slices = {topic: slice_of(part) for topic, part in by_topic(rows)}
+        running = [self._pool.submit(self._writers[topic].take, part) for topic, part in slices.items()]
+        outcomes = [outcome for future in running if (outcome := future.result()) is not None]
         metrics.PHASE.labels("read").observe(read - started)
         metrics.PHASE.labels("write").observe(time.monotonic() - read)
         report(outcomes, batch, time.monotonic() - started)

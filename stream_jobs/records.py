@@ -1,49 +1,106 @@
 """Kafka records as bronze rows: the one shape in which events travel through the stream job."""
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F  # noqa: N812 (the field's name for it)
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from catalog import names
+from stream_jobs.columns import timestamps
+from stream_jobs.types import UTC_TIMESTAMP
 
-# topic and partition are needed to route and to count; the rest is what bronze holds, in its order.
-BRONZE_COLUMNS = (
-    "payload", "event_id", "contract_version", "content_type", "producer",
-    "received_at", "topic", "partition", "offset", "broker_time", "headers",
-)  # fmt: skip
+# What is taken of Spark's Kafka source (with `includeHeaders`).
+KAFKA_COLUMNS = ("topic", "partition", "offset", "timestamp", "value", "headers")
+BRONZE = pa.schema(
+    [
+        ("payload", pa.binary()),
+        ("event_id", pa.string()),
+        ("contract_version", pa.string()),
+        ("content_type", pa.string()),
+        ("producer", pa.string()),
+        ("received_at", UTC_TIMESTAMP),
+        ("topic", pa.string()),
+        ("partition", pa.int32()),
+        ("offset", pa.int64()),
+        ("broker_time", UTC_TIMESTAMP),
+        ("headers", pa.map_(pa.string(), pa.string())),
+    ]
+)
 
 
-class KafkaRecords:
-    """Rows of Spark's Kafka source (with `includeHeaders`) as bronze rows; the expressions are made once.
+def bronze_rows(records: pa.Table) -> pa.Table:
+    """`records`: KAFKA_COLUMNS. The result is in bronze's columns.
 
     A record without an id (written past the gateway) is known by its place: `topic/partition/offset` never changes.
     """
-
-    def __init__(self) -> None:
-        # Kafka allows a key twice and a map doesn't: the session's mapKeyDedupPolicy lets the last one count.
-        self._headers = F.map_from_entries("headers").alias("_headers")
-        place = F.concat_ws("/", "topic", F.col("partition").cast("string"), F.col("offset").cast("string"))
-        own = F.array(*map(F.lit, names.COLUMN_HEADERS))
-        others = F.map_filter("_headers", lambda key, _: ~F.array_contains(own, key))
-        # The gateway sends none but its own: don't walk the map for nothing.
-        has_others = F.size(F.array_except(F.map_keys("_headers"), own)) > 0
-        self._columns: list[Column] = [
-            F.coalesce("value", F.lit(b"")).alias("payload"),
-            F.coalesce(_header(names.H_ID), place).alias("event_id"),
-            _header(names.H_CONTRACT_VERSION).alias("contract_version"),
-            _header(names.H_CONTENT_TYPE).alias("content_type"),
-            _header(names.H_PRODUCER).alias("producer"),
-            F.coalesce(_header(names.H_TIME).try_cast("timestamp"), F.col("timestamp")).alias("received_at"),
-            F.col("topic"),
-            F.col("partition"),
-            F.col("offset"),
-            F.col("timestamp").alias("broker_time"),
-            F.when(has_others, F.transform_values(others, lambda _, value: value.cast("string"))).alias("headers"),
-        ]
-
-    def __call__(self, records: DataFrame) -> DataFrame:
-        """Bronze rows of these records."""
-        return records.select("*", self._headers).select(*self._columns)
+    records = records.combine_chunks()
+    if not len(records):
+        return BRONZE.empty_table()
+    topic, partition, offset, broker_time, value = (_flat(records, name) for name in KAFKA_COLUMNS[:5])
+    headers = _Headers(_flat(records, "headers"))
+    received = timestamps(headers.text(names.H_TIME))
+    columns = {
+        "payload": pc.fill_null(value.cast(pa.binary()), b""),
+        "event_id": _identified(headers.text(names.H_ID), topic, partition, offset),
+        "contract_version": headers.text(names.H_CONTRACT_VERSION),
+        "content_type": headers.text(names.H_CONTENT_TYPE),
+        "producer": headers.text(names.H_PRODUCER),
+        "received_at": pc.coalesce(received, broker_time.cast(UTC_TIMESTAMP)),
+        "topic": topic,
+        "partition": partition,
+        "offset": offset,
+        "broker_time": broker_time.cast(UTC_TIMESTAMP),
+        "headers": headers.others(names.COLUMN_HEADERS),
+    }
+    return pa.table([columns[field.name].cast(field.type) for field in BRONZE], schema=BRONZE)
 
 
-def _header(name: str) -> Column:
-    return F.col("_headers")[name].cast("string")
+class _Headers:
+    """The headers of all records, flat: Kafka allows a key twice in a record, and the last one counts."""
+
+    def __init__(self, headers: pa.Array) -> None:
+        self._rows = len(headers)
+        self._of = np.asarray(pc.list_parent_indices(headers))
+        flat = pc.list_flatten(headers)
+        self._keys, self._values = pc.struct_field(flat, "key"), pc.struct_field(flat, "value")
+
+    def text(self, name: str) -> pa.Array:
+        """The header's text in each record, null where there is none."""
+        found = np.flatnonzero(np.asarray(pc.fill_null(pc.equal(self._keys, name), False)))
+        place: NDArray[np.int64] = np.full(self._rows, -1, dtype=np.int64)
+        place[self._of[found]] = found
+        return _text(self._values.take(pa.array(place, mask=place < 0)))
+
+    def others(self, own: tuple[str, ...]) -> pa.Array:
+        """Those that have no column of their own, as a map; null where there are none."""
+        kind = BRONZE.field("headers").type
+        strange = np.flatnonzero(~np.asarray(pc.is_in(self._keys, pa.array(own))))
+        if not len(strange):
+            return pa.nulls(self._rows, kind)
+        maps: list[dict[str, str | None] | None] = [None] * self._rows
+        texts = _text(self._values.take(pa.array(strange)))
+        for row, key, text in zip(self._of[strange], self._keys.take(pa.array(strange)), texts, strict=True):
+            known = maps[row]
+            if known is None:
+                known = maps[row] = {}
+            known[key.as_py()] = text.as_py()
+        return pa.array([None if found is None else list(found.items()) for found in maps], kind)
+
+
+def _identified(ids: pa.Array, topic: pa.Array, partition: pa.Array, offset: pa.Array) -> pa.Array:
+    if not ids.null_count:
+        return ids
+    place = pc.binary_join_element_wise(topic, partition.cast(pa.string()), offset.cast(pa.string()), "/")
+    return pc.coalesce(ids, place.cast(pa.string()))
+
+
+def _text(values: pa.Array) -> pa.Array:
+    try:
+        return values.cast(pa.string())
+    except pa.ArrowInvalid:  # no UTF-8: kept as far as it can be read
+        return pa.array([None if v is None else v.decode(errors="replace") for v in values.to_pylist()], pa.string())
+
+
+def _flat(table: pa.Table, name: str) -> pa.Array:
+    column = table.column(name)
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)

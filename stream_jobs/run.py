@@ -149,9 +149,10 @@ class Job:
     def _writers(self, spark: SparkSession, streams: Mapping[str, Stream]) -> dict[str, StreamWriter]:
         """A writer for each stream, caught up from bronze."""
         age = timedelta(seconds=self.settings.snapshot_age)
+        catalog, files = open_catalog(self.lake), file_system(self.lake)
 
         def ready(stream: Stream) -> StreamWriter:
-            writer = StreamWriter(spark, self.lake.catalog_name, stream, file_system(self.lake), self.stages, age)
+            writer = StreamWriter(spark, catalog, stream, files, self.stages, age)
             for outcome in writer.catch_up(self.settings.max_batch_rows):
                 report([outcome], -1, 0.0)
             return writer

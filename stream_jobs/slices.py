@@ -1,23 +1,22 @@
 """A stream's part of a batch, with what the driver must know of each row: its place and its id's hash."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F  # noqa: N812
 
 from catalog.progress import Span
-from stream_jobs.duplicates import Hashes, id_hash
+from stream_jobs.duplicates import Hashes, hashed
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Rows in bronze's shape, and for each of them (in no order) partition, offset and id hash."""
+    """Rows in bronze's shape, and for each of them partition, offset and id hash."""
 
-    rows: DataFrame
+    rows: pa.Table
     partitions: NDArray[np.int32]
     offsets: NDArray[np.int64]
     hashes: Hashes
@@ -34,41 +33,28 @@ class Slice:
         keep = np.ones(len(self), dtype=np.bool_)
         for partition, offset in offsets.items():
             keep &= (self.partitions != partition) | (self.offsets >= offset)
+        return self.only(keep)
+
+    def only(self, keep: NDArray[np.bool_]) -> "Slice":
+        """The rows that are marked."""
         if bool(keep.all()):
             return self
-        rows = self.rows.where(~below(offsets))
-        return Slice(rows, self.partitions[keep], self.offsets[keep], self.hashes[keep])
+        return Slice(self.rows.filter(pa.array(keep)), self.partitions[keep], self.offsets[keep], self.hashes[keep])
 
 
-def places(rows: DataFrame) -> pa.Table:
-    """topic, partition, offset, hash of each row, collected: about 30 bytes a row."""
-    return rows.select("topic", "partition", "offset", id_hash().alias("hash")).toArrow()
-
-
-def slice_of(rows: DataFrame, of: pa.Table) -> Slice:
-    """Rows and the places that were collected of them."""
-    partitions, offsets, hashes = (of.column(name).to_numpy() for name in ("partition", "offset", "hash"))
-    return Slice(rows, partitions, offsets, hashes)
-
-
-def below(offsets: Mapping[int, int]) -> Column:
-    """Rows below these offsets; none of a partition that isn't named."""
-    condition = F.lit(False)
-    for partition, offset in offsets.items():
-        condition = condition | ((F.col("partition") == partition) & (F.col("offset") < offset))
-    return condition
-
-
-def within(spans: list[Span]) -> Column:
-    """Rows inside any of these spans."""
-    condition = F.lit(False)
-    for span in spans:
-        inside = (F.col("offset") >= span.start) & (F.col("offset") < span.end)
-        condition = condition | ((F.col("partition") == span.partition) & inside)
-    return condition
+def slice_of(rows: pa.Table) -> Slice:
+    """Rows in bronze's shape as a slice."""
+    partitions, offsets = (rows.column(name).to_numpy() for name in ("partition", "offset"))
+    return Slice(rows, partitions, offsets, hashed(rows.column("event_id")))
 
 
 def window(lag: list[Span], most_rows: int) -> list[Span]:
     """The oldest part of the lag, of at most so many offsets, shared out over its partitions."""
     share = max(1, most_rows // len(lag))
     return [Span(span.partition, span.start, min(span.end, span.start + share)) for span in lag]
+
+
+def by_topic(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """The rows of each topic."""
+    for topic in rows.column("topic").unique().to_pylist():
+        yield topic, rows.filter(pc.equal(rows.column("topic"), topic))

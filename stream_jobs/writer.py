@@ -5,24 +5,25 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-import pyarrow.compute as pc
 import structlog
 from pyarrow.fs import FileSystem
+from pyiceberg.catalog import Catalog
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as F  # noqa: N812
 
 from catalog import names
 from catalog.contract import Stream
 from catalog.progress import Offsets, Span, Totals, latest, spans
+from stream_jobs.bronze import Bronze
 from stream_jobs.commit import LakeTable
-from stream_jobs.duplicates import SeenIds, id_hash
-from stream_jobs.entities import key_hash, write_deletes
+from stream_jobs.duplicates import SeenIds, hashed
+from stream_jobs.entities import keys_of, order_columns
 from stream_jobs.faults import point
-from stream_jobs.judge import Judge, Judged, files_for
-from stream_jobs.records import BRONZE_COLUMNS
+from stream_jobs.files import TableFiles
+from stream_jobs.held import Held
+from stream_jobs.judge import Judge, Judged
 from stream_jobs.refine import Refiner
 from stream_jobs.session import activate
-from stream_jobs.slices import Slice, below, places, slice_of, window, within
+from stream_jobs.slices import Slice, slice_of, window
 
 # Batches of a stream between two expirations of snapshots.
 EXPIRE_EVERY = 60
@@ -44,7 +45,7 @@ class StreamWriter:
     def __init__(
         self,
         spark: SparkSession,
-        catalog: str,
+        catalog: Catalog,
         stream: Stream,
         files: FileSystem,
         pool: Executor,
@@ -54,18 +55,24 @@ class StreamWriter:
         self._snapshot_age = snapshot_age
         self._batches = 0
         self._spark = spark
-        self._files = files
         self._pool = pool
+        bronze, quarantine, silver = (
+            names.table(layer, stream.name) for layer in (names.BRONZE, names.QUARANTINE, names.SILVER)
+        )
         self._bronze, self._quarantine, self._silver = (
-            LakeTable(spark, catalog, names.table(layer, stream.name))
-            for layer in (names.BRONZE, names.QUARANTINE, names.SILVER)
+            LakeTable(spark, catalog.name, table) for table in (bronze, quarantine, silver)
+        )
+        self._bronze_files, quarantine_files, silver_files = (
+            TableFiles(catalog.load_table(table), files, pool) for table in (bronze, quarantine, silver)
         )
         self._in_bronze = self._bronze.progress()
         self._in_quarantine = self._quarantine.progress()
         self._in_silver = self._silver.progress()
-        self._judge = Judge(stream, self._bronze, self._quarantine, self._silver, Refiner(stream), pool)
+        self._history = Bronze(catalog, bronze)
+        held = Held(catalog, silver, files, stream.key, order_columns(stream))
+        self._judge = Judge(stream, Refiner(stream), self._history, silver_files, quarantine_files, held)
         self._seen = self._warm()
-        self._keys = self._warm_keys()
+        self._keys = self._warm_keys(held)
 
     @property
     def offsets(self) -> Offsets:
@@ -90,12 +97,12 @@ class StreamWriter:
 
     def take(self, batch: Slice) -> Outcome | None:
         """Commit new rows of Kafka to the three tables. Rows that bronze has are skipped."""
-        activate(batch.rows.sparkSession)
+        activate(self._spark)
         batch = batch.beyond(self._in_bronze.offsets)
         if not len(batch):
             return None
         offsets = latest(self._in_bronze.offsets, batch.ends())
-        staged = self._pool.submit(self._bronze.stage, batch.rows.select(*BRONZE_COLUMNS), files=files_for(len(batch)))
+        staged = self._pool.submit(self._bronze_files.write, batch.rows)
 
         def commit_bronze() -> None:
             files = staged.result()
@@ -107,12 +114,8 @@ class StreamWriter:
         return self._complete(batch, offsets, commit_bronze)
 
     def _from_bronze(self, lag: list[Span]) -> Outcome:
-        rows = self._spark.table(self._bronze.path).where(within(lag)).persist()
-        try:
-            offsets = latest(self._in_silver.offsets, {span.partition: span.end for span in lag})
-            return self._complete(slice_of(rows, places(rows)), offsets, lambda: None)
-        finally:
-            rows.unpersist()
+        offsets = latest(self._in_silver.offsets, {span.partition: span.end for span in lag})
+        return self._complete(slice_of(self._history.rows(lag)), offsets, lambda: None)
 
     def _complete(self, batch: Slice, offsets: Offsets, commit_bronze: Callable[[], None]) -> Outcome:
         """Judge and stage first, so that the commits follow each other closely."""
@@ -120,7 +123,7 @@ class StreamWriter:
         commit_bronze()
         self._commit_quarantine(judged, offsets)
         self._commit_silver(judged, offsets)
-        self._seen.add(batch.hashes, datetime.now(UTC).date())
+        self._seen.add_received(batch.hashes, batch.rows.column("received_at"), _today())
         if judged.keys is not None:
             self._keys.add(judged.keys, date.max)
         self._tidy()
@@ -134,9 +137,8 @@ class StreamWriter:
 
     def _commit_silver(self, judged: Judged, offsets: Offsets) -> None:
         # Committed even if every row was bad: silver's offsets mark the batch as complete.
-        deletes = write_deletes(self._silver, self._files, judged.replaced)
         totals = self._in_silver.totals.plus(judged.totals)
-        self._in_silver = self._silver.commit(judged.silver, self._in_silver, offsets, totals, deletes, judged.read_at)
+        self._in_silver = self._silver.commit(judged.silver, self._in_silver, offsets, totals, judged.read_at)
         point("after-silver")
 
     def _tidy(self) -> None:
@@ -150,22 +152,24 @@ class StreamWriter:
                 log.warning("expire", table=table.identifier, reason=str(failure).splitlines()[0])
 
     def _warm(self) -> SeenIds:
-        """The ids that silver's offsets cover, from bronze, as far back as the horizon."""
-        seen = SeenIds(self.stream.horizon_days)
-        if not self._in_silver.offsets:
-            return seen
-        since = datetime.now(UTC) - timedelta(days=self.stream.horizon_days)
-        known = self._spark.table(self._bronze.path).where(below(self._in_silver.offsets))
-        known = known.where(F.col("received_at") >= F.lit(since))
-        table = known.select(F.to_date("received_at").alias("day"), id_hash().alias("hash")).toArrow()
-        for day in table.column("day").unique().to_pylist():
-            seen.add(table.filter(pc.field("day") == day).column("hash").to_numpy(), day)
+        """The ids that silver's offsets cover, from bronze, as far back from the newest of them as the horizon."""
+        newest = self._history.newest(self._in_silver.offsets)
+        if newest is None:
+            return SeenIds(self.stream.horizon_days)
+        since = min(newest.date(), _today()) - timedelta(days=self.stream.horizon_days + 1)
+        seen = SeenIds(self.stream.horizon_days, since)
+        for batch in self._history.ids(self._in_silver.offsets, since):
+            seen.add_received(hashed(batch.column("event_id").to_pylist()), batch.column("received_at"), _today())
         return seen
 
-    def _warm_keys(self) -> SeenIds:
+    def _warm_keys(self, held: Held) -> SeenIds:
         """The keys that silver has, of an entity stream."""
         keys = SeenIds(self.stream.horizon_days)
         if self.stream.kind == "entity" and self._in_silver.offsets:
-            table = self._spark.table(self._silver.path).select(key_hash(self.stream).alias("hash")).toArrow()
-            keys.add(table.column("hash").to_numpy(), date.max)
+            for rows in held.all_keys():
+                keys.add(hashed(keys_of(rows, self.stream)), date.max)
         return keys
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()

@@ -8,22 +8,27 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import orjson
+import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
 from catalog import query
 from catalog.contract import Stream
+from catalog.lake import file_system, open_catalog
 from catalog.odcs import load_contract
 from catalog.progress import Totals
 from catalog.settings import LakeSettings, read_settings
 from ingest_gateway.client import Client, Event
 from stream_jobs.commit import FencedError, LakeTable
 from stream_jobs.faults import POINTS
+from stream_jobs.files import TableFiles
 from stream_jobs.session import make_session
 from stream_jobs.settings import StreamSettings
 from tests.stack import Stack, eventually, free_port_base
@@ -172,19 +177,19 @@ def test_of_two_writers_on_one_state_the_second_is_fenced_off(
     (contracts / f"{stream.name}.odcs.yaml").unlink()  # the stack's own job must leave this table alone
     one, two = (LakeTable(spark, lake.catalog_name, identifier) for _ in range(2))
     base_one, base_two = one.progress(), two.progress()
-    rows = spark.sql(
-        "select 'a' as item, cast(1 as bigint) as quantity, current_timestamp() as at, 'x' as _event_id, "
-        "current_timestamp() as _received_at, 0 as _kafka_partition, 0L as _kafka_offset, '1' as _contract_version"
-    )
-    staged_one, staged_two = one.stage(rows), two.stage(rows)
-    after = one.commit(staged_one, base_one, {0: 1}, Totals(rows=1, silver=1))
+    catalog = open_catalog(lake)
+    with ThreadPoolExecutor(1) as pool:
+        files = TableFiles(catalog.load_table(identifier), file_system(lake), pool)
+        row = {"item": "a", "quantity": 1, "at": datetime.now(UTC), "_kafka_partition": 0, "_kafka_offset": 0}
+        staged = [files.write(pa.Table.from_pylist([row])) for _ in range(3)]
+    after = one.commit(staged[0], base_one, {0: 1}, Totals(rows=1, silver=1))
     with pytest.raises(FencedError, match=r'offsets \{"0":1\} where this one started from \{\}'):
-        two.commit(staged_two, base_two, {0: 1}, Totals(rows=1, silver=1))
+        two.commit(staged[1], base_two, {0: 1}, Totals(rows=1, silver=1))
     assert query.rows(lake, f"select count(*) as n from {identifier}")[0]["n"] == 1
     assert two.progress() == after, "the loser sees the winner's state and can go on from there"
     # Somebody else's commit without offsets, as maintenance makes it, fences nobody off.
     query.rows(lake, f"alter table {identifier} execute optimize")
-    two.commit(two.stage(rows), two.progress(), {0: 2}, Totals(rows=2, silver=2))
+    two.commit(staged[2], two.progress(), {0: 2}, Totals(rows=2, silver=2))
     assert one.progress().offsets == {0: 2}
 
 

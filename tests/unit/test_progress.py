@@ -1,8 +1,9 @@
 """Offsets and totals as a snapshot carries them, and what a writer concludes from them."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +19,7 @@ from catalog.progress import (
     latest,
     spans,
 )
-from stream_jobs.duplicates import SeenIds
+from stream_jobs.duplicates import Hashes, SeenIds
 from stream_jobs.slices import window
 from stream_jobs.verify import _ranges
 
@@ -78,13 +79,49 @@ def test_ids_are_suspect_when_seen_before_or_twice_in_a_batch() -> None:
     assert seen.suspects(batch).tolist() == [False, True, True, True, True, False]
 
 
+def received(*days: date) -> pa.ChunkedArray:
+    """Times of receipt at noon of these days."""
+    return pa.chunked_array([pa.array([datetime.combine(d, time(12), UTC) for d in days], pa.timestamp("us", "UTC"))])
+
+
+def ids(*hashes: int) -> Hashes:
+    return np.array(hashes, dtype=np.int64)
+
+
 def test_ids_beyond_the_horizon_are_forgotten() -> None:
     seen = SeenIds(horizon_days=7)
     today = date(2026, 1, 10)
-    seen.add(np.array([1], dtype=np.int64), today - timedelta(days=9))
-    seen.add(np.array([2], dtype=np.int64), today - timedelta(days=7))
-    seen.add(np.array([3], dtype=np.int64), today)
-    assert seen.suspects(np.array([1, 2, 3], dtype=np.int64)).tolist() == [False, True, True]
+    days = [today - timedelta(days=n) for n in (9, 7, 0)]
+    seen.add_received(ids(1, 2, 3), received(*days), today)
+    assert len(seen) == 2
+    assert seen.suspects(ids(1, 2, 3), received(today, today, today)).tolist() == [False, True, True]
+
+
+def test_a_row_whose_horizon_reaches_beyond_the_memory_is_a_suspect() -> None:
+    seen = SeenIds(horizon_days=7)
+    today = date(2026, 1, 20)
+    seen.add_received(ids(1), received(today - timedelta(days=9)), today)
+    seen.add_received(ids(2), received(today), today)
+    late = today - timedelta(days=4)
+    assert seen.suspects(ids(1, 7), received(late, today)).tolist() == [True, False]
+
+
+def test_an_outage_forgets_nothing_that_is_within_the_horizon_of_what_waited() -> None:
+    seen = SeenIds(horizon_days=7)
+    before, today = date(2026, 1, 10), date(2026, 1, 30)
+    seen.add_received(ids(1), received(before), before)
+    # Twenty days later a row is handled that was received two days after the first.
+    assert seen.suspects(ids(1), received(before + timedelta(days=2))).tolist() == [True]
+    seen.add_received(ids(2), received(before + timedelta(days=2)), today)
+    assert seen.suspects(ids(1), received(before + timedelta(days=3))).tolist() == [True]
+
+
+def test_a_time_of_receipt_in_the_future_makes_nobody_forget() -> None:
+    seen = SeenIds(horizon_days=7)
+    today = date(2026, 1, 10)
+    seen.add_received(ids(1), received(today), today)
+    seen.add_received(ids(2), received(date(2099, 1, 1)), today)
+    assert seen.suspects(ids(1, 2, 3), received(today, today, today)).tolist() == [True, True, False]
 
 
 def test_deviating_offsets_are_told_as_ranges() -> None:

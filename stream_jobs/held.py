@@ -1,0 +1,105 @@
+"""Where silver has the rows of given keys: their positions, read from the key columns of its data files alone."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow.fs import FileSystem
+from pyiceberg.catalog import Catalog
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression, In
+from pyiceberg.table import FileScanTask
+
+from stream_jobs.files import Position, partition_values
+
+# Above this, a list of keys skips no files that its bounds wouldn't.
+LOOK_UP_BY_VALUE = 1_000
+# Key columns of files that were read before; files never change.
+CACHE_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Standing:
+    """(key, rank, position) of the rows found, as of a snapshot."""
+
+    found: tuple[tuple[tuple[Any, ...], tuple[Any, ...], Position], ...]
+    snapshot: int | None
+
+
+class Held:
+    """Looks keys up in one table. `key` and `rank` are the columns that are read. Not thread-safe."""
+
+    def __init__(
+        self, catalog: Catalog, identifier: str, files: FileSystem, key: tuple[str, ...], rank: list[str]
+    ) -> None:
+        self._catalog = catalog
+        self._identifier = identifier
+        self._files = files
+        self._key = key
+        self._rank = rank
+        self._cache: OrderedDict[str, pa.Table] = OrderedDict()
+
+    def rows(self, keys: set[tuple[Any, ...]]) -> Standing:
+        """The rows that have one of these keys, in the table's current snapshot."""
+        table = self._catalog.load_table(self._identifier)
+        snapshot = table.current_snapshot()
+        if snapshot is None:
+            return Standing((), None)
+        first = pa.array({key[0] for key in keys})
+        wanted: BooleanExpression = (
+            In(self._key[0], set(first.to_pylist())) if len(first) <= LOOK_UP_BY_VALUE else AlwaysTrue()
+        )
+        tasks = table.scan(row_filter=wanted, snapshot_id=snapshot.snapshot_id).plan_files()
+        specs, schema = table.specs(), table.schema()
+
+        def of(task: FileScanTask) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...], Position]]:
+            file = task.file
+            partition = partition_values(specs[file.spec_id], schema, file.partition)
+            for key, rank, row in self._in_file(task, first):
+                if key in keys:
+                    yield key, rank, Position(file.file_path, row, file.spec_id, partition)
+
+        return Standing(tuple(found for task in tasks for found in of(task)), snapshot.snapshot_id)
+
+    def all_keys(self) -> Iterator[pa.Table]:
+        """The key columns of all rows that are not deleted, a file at a time."""
+        table = self._catalog.load_table(self._identifier)
+        for task in table.scan().plan_files():
+            rows = self._columns(task.file.file_path).select(list(self._key))
+            yield rows.take(np.flatnonzero(self._alive(task, len(rows))))
+
+    def _in_file(self, task: FileScanTask, first: pa.Array) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...], int]]:
+        rows = self._columns(task.file.file_path)
+        column = rows.column(self._key[0])
+        hits = np.asarray(pc.fill_null(pc.is_in(column, first.cast(column.type)), False)) & self._alive(task, len(rows))
+        places = np.flatnonzero(hits)
+        found = rows.take(places)
+        keys = zip(*(found.column(name).to_pylist() for name in self._key), strict=True)
+        ranks = zip(*(found.column(name).to_pylist() for name in self._rank), strict=True)
+        return zip(keys, ranks, map(int, places), strict=True)
+
+    def _alive(self, task: FileScanTask, rows: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        alive = np.ones(rows, dtype=np.bool_)
+        for delete in task.delete_files:
+            deleted = self._read(delete.file_path, ["file_path", "pos"])
+            mine = deleted.filter(pc.equal(deleted.column("file_path"), task.file.file_path))
+            alive[mine.column("pos").to_numpy()] = False
+        return alive
+
+    def _columns(self, path: str) -> pa.Table:
+        return self._read(path, [*self._key, *self._rank])
+
+    def _read(self, path: str, columns: list[str]) -> pa.Table:
+        found = self._cache.get(path)
+        if found is None:
+            found = pq.read_table(path.split("://", 1)[1], filesystem=self._files, columns=list(dict.fromkeys(columns)))
+            self._cache[path] = found
+            while len(self._cache) > 1 and sum(table.nbytes for table in self._cache.values()) > CACHE_BYTES:
+                self._cache.popitem(last=False)
+        else:
+            self._cache.move_to_end(path)
+        return found
