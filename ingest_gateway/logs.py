@@ -43,3 +43,10 @@ def configure(level: str) -> None:
     # aiokafka tells of each attempt while the broker is away; the gateway tells of the change itself.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     logging.getLogger("uvicorn.access").disabled = True
+
+
+def silence() -> None:
+    """For a command that runs the gateway's code and tells the outcome itself."""
+    logging.basicConfig(level=logging.CRITICAL)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -105,12 +105,12 @@ class Gateway:
         eventually(lambda: all(name in self.ready()["contracts"]["served"] for _ in range(asked)), 20, f"{name} served")
         return name
 
-    def make_topic(self, name: str) -> None:
+    def make_topic(self, name: str, settings: Mapping[str, str] | None = None) -> None:
         async def make() -> None:
             admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
             await admin.start()
             try:
-                await admin.create_topics([NewTopic(name, 3, 1)])
+                await admin.create_topics([NewTopic(name, 3, 1, topic_configs=settings)])
             finally:
                 await admin.close()
 

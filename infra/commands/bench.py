@@ -22,7 +22,7 @@ from catalog.settings import lake_settings
 from infra.native import config, control
 from infra.native.status import part_statuses
 
-MEASURES = ("memory", "ingest", "freshness", "catchup")
+MEASURES = ("memory", "ingest", "spool", "freshness", "catchup")
 
 
 def bench(
@@ -31,14 +31,15 @@ def bench(
     ] = None,
     rate: Annotated[int, typer.Option(min=20, help="Events a second while freshness is measured.")] = 500,
     seconds: Annotated[int, typer.Option(min=5, help="How long freshness is measured.")] = 120,
-    events: Annotated[int, typer.Option(min=1000, help="Events that ingest sends.")] = 100_000,
+    events: Annotated[int, typer.Option(min=1000, help="Events that ingest and spool send.")] = 100_000,
     records: Annotated[int, typer.Option(min=1000, help="Records that catchup takes.")] = 1_000_000,
     output: Annotated[Path | None, typer.Option(help="Where the JSON goes. Default: bench-DATE.json here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the JSON instead of the table.")] = False,
 ) -> None:
     """Measure the running stack: `sluice up`, then `sluice bench`, on a machine that does nothing else.
 
-    memory: resident memory of each part. ingest: events a second through the gateway in NDJSON batches. freshness: seconds from
+    memory: resident memory of each part. ingest: events a second through the gateway in NDJSON batches. spool: events a
+    second into the gateway's spool, synced, and from there to Kafka. freshness: seconds from
     the HTTP answer to the row in a Trino query on silver. catchup: rows a second of the stream job beside a bare Spark append
     of the same records in the same run. The benchmark's rows stay in the lake: use a stack that you can purge.
 
@@ -59,6 +60,11 @@ def bench(
             from infra.bench.ingest import ingest
 
             results[name] = asyncio.run(ingest(lake, load_contracts(lake.contracts), events))
+        elif name == "spool":
+            from infra.bench.spool import spool
+
+            with tempfile.TemporaryDirectory(prefix="bench-", dir=config.state_folder()) as folder:
+                results[name] = spool(lake, Path(folder), events)
         elif name == "freshness":
             results[name] = _freshness(console, rate, seconds)
         else:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import os
 import sys
 import time
@@ -10,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import structlog
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -18,6 +16,7 @@ from rich.table import Table
 
 from catalog.errors import SluiceError
 from catalog.settings import lake_settings
+from ingest_gateway import logs
 from ingest_gateway.settings import gateway_settings
 from ingest_gateway.spool import offline
 from ingest_gateway.spool.offline import Listed
@@ -115,9 +114,7 @@ def drain(
     """
     root = _folder(folder)
     total = sum(segment.events for segment in offline.listed(root) if not segment.drained)
-    # What the drain would log is told at its end.
-    logging.basicConfig(level=logging.CRITICAL)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    logs.silence()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task("draining", total=total)
@@ -126,11 +123,15 @@ def drain(
             lambda left: bars.update(bar, completed=max(0, total - left)),
         )  # fmt: skip
         left = asyncio.run(run)
-    rest = sum(segment.events for segment in offline.listed(root) if not segment.drained)
+    after = list(offline.listed(root))
+    rest = sum(segment.events for segment in after if not segment.drained)
+    lost = sum(segment.lost_bytes for segment in after)
     if as_json:
-        print(json.dumps({"drained": total - rest, "left": rest, "reasons": left}))
+        print(json.dumps({"drained": total - rest, "left": rest, "lost_bytes": lost, "reasons": left}))
     else:
         print(f"{total - rest:,} events drained, {rest:,} left")
+        if lost:
+            print(f"{lost:,} bytes cannot be read; `sluice spool list` shows the files, which are kept")
     if left:
         raise SluiceError("; ".join(f"{stream}: {reason}" for stream, reason in left.items()))
 

@@ -87,11 +87,10 @@ class Drain:
         count = await self._kafka.partitions(self._topic)
         if not count:
             raise Stuck(f"Kafka has no topic {self._topic}; `sluice apply` makes it from the contract")
-        # The writes begin in this order, and within a partition what begins later is never written without what began before.
-        outcomes = await asyncio.gather(
-            *(self._kafka.write(self._topic, partitions(records.keys, count), records) for records in readable),
-            return_exceptions=True,
-        )
+        outcomes = await self._write(readable, count)
+        if any(isinstance(outcome, NotAcknowledged) and outcome.final for outcome in outcomes):
+            # Most likely the batch was too large for the topic, and its records are not.
+            outcomes = await self._write_singly(readable, count)
         for outcome in outcomes:
             if isinstance(outcome, NotAcknowledged):
                 raise Stuck(str(outcome))
@@ -103,6 +102,23 @@ class Drain:
         SPOOL_DRAINED.inc(events)
         self._backlog.gate.drained(chunk[-1].end - chunk[0].start)
         return len(readable) == len(chunk)
+
+    async def _write(self, readable: Sequence[Records], count: int) -> Sequence[object]:
+        """The outcome of each. The writes begin in this order, and within a partition none is written without those before."""
+        return await asyncio.gather(
+            *(self._kafka.write(self._topic, partitions(records.keys, count), records) for records in readable),
+            return_exceptions=True,
+        )
+
+    async def _write_singly(self, readable: Sequence[Records], count: int) -> Sequence[object]:
+        """One event after the other, up to the first that Kafka does not take."""
+        for records in readable:
+            for single in _singles(records):
+                await self._kafka.reachable()
+                [outcome] = await self._write([single], count)
+                if isinstance(outcome, BaseException):
+                    return [outcome]
+        return []
 
     def _tell(self, reason: str) -> None:
         if reason != self._backlog.stuck:
@@ -118,6 +134,15 @@ def _chunks(frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:
             start = place + 1
     if start < len(frames):
         yield frames[start:]
+
+
+def _singles(records: Records) -> Iterator[Records]:
+    for i in range(len(records.ids)):
+        one = slice(i, i + 1)
+        own = None if records.own_headers is None else records.own_headers[one]
+        yield Records(
+            records.keys[one], records.payloads[one], records.ids[one], records.headers, own, records.timestamp_ms
+        )
 
 
 def _records(frame: Frame) -> Records | None:

@@ -64,8 +64,15 @@ class Ledger:
                     self.spooled.add(event["id"])
                     assert set(event) == {"id", "status"}
 
-    async def has(self, count: int) -> None:
-        await until(lambda: len(self.acknowledged) > count)
+    async def gets(self, count: int) -> None:
+        """Wait for so many events more that were acknowledged."""
+        enough = len(self.acknowledged) + count
+        await until(lambda: len(self.acknowledged) > enough)
+
+    async def gets_past_the_spool(self, count: int) -> None:
+        """Wait for so many events more that went to Kafka at once."""
+        enough = len(self.acknowledged - self.spooled) + count
+        await until(lambda: len(self.acknowledged - self.spooled) > enough)
 
     def check(self) -> None:
         """All that was promised is in the topic, nothing that was refused is, and each key's events are in the order sent."""
@@ -126,15 +133,14 @@ def test_a_paused_broker_costs_nobody_anything(gateway: Gateway, stack: Stack) -
     async def run() -> None:
         enough = asyncio.Event()
         sending = asyncio.create_task(ledger.run(enough.is_set))
-        await until(lambda: len(ledger.acknowledged) > 300)
+        await ledger.gets(300)
         with paused(stack):
             await until(lambda: len(ledger.spooled) > 1000)
             state = await asyncio.to_thread(gateway.ready)
             assert state["status"] == "degraded"
             assert state["spool"]["state"] == "holding"
             assert state["spool"]["streams"][stream]["events"] > 0
-        before = len(ledger.acknowledged - ledger.spooled)
-        await until(lambda: len(ledger.acknowledged - ledger.spooled) > before + 300)  # the spool ended under load
+        await ledger.gets_past_the_spool(300)  # the spool ended under load
         enough.set()
         await sending
 
@@ -150,6 +156,60 @@ def test_a_paused_broker_costs_nobody_anything(gateway: Gateway, stack: Stack) -
     assert f'verdict="spooled"}} {len(ledger.spooled):.1f}' in metrics
 
 
+def test_a_broker_that_stutters_costs_nobody_anything(gateway: Gateway, stack: Stack) -> None:
+    """Pauses about as long as the gateway's patience: some batches are written, and told too late."""
+    ledger = Ledger(gateway, gateway.stream("gw_spool_stutter"))
+
+    async def run() -> None:
+        enough = asyncio.Event()
+        sending = asyncio.create_task(ledger.run(enough.is_set))
+        for length in (2.5, 3.0, 3.1, 3.5):
+            await ledger.gets_past_the_spool(60)
+            with paused(stack):
+                await asyncio.sleep(length)  # it is the pause that is tested
+        enough.set()
+        await sending
+
+    asyncio.run(run())
+    emptied(gateway)
+    assert ledger.problems == set()
+    ledger.check()
+
+
+def test_a_broker_whose_disk_is_full_costs_nobody_anything(gateway: Gateway, stack: Stack) -> None:
+    """The system refuses to let its files grow (EFBIG), so Kafka gives its log up and ends; its supervisor starts it again."""
+    stream = gateway.stream("gw_spool_kafka_disk")
+    ledger = Ledger(gateway, stream)
+
+    async def run() -> None:
+        enough = asyncio.Event()
+        sending = asyncio.create_task(ledger.run(enough.is_set))
+        await ledger.gets(300)
+        pid = stack.pid("kafka")
+        psutil.Process(pid).rlimit(psutil.RLIMIT_FSIZE, (4096, 4096))
+        await asyncio.to_thread(stack.await_ready, "kafka", pid)
+        await ledger.gets_past_the_spool(300)
+        enough.set()
+        await sending
+
+    asyncio.run(run())
+    emptied(gateway)
+    assert ledger.spooled
+    ledger.check()
+
+
+def test_what_kafka_refuses_for_good_is_told_and_not_spooled(gateway: Gateway) -> None:
+    name = gateway.stream("gw_spool_narrow", topic=False)
+    gateway.make_topic(name, {"max.message.bytes": "1000"})
+    eventually(lambda: gateway.post(name, reading("a", 1)).status_code == 202, 20, "the topic")
+    answer = gateway.post(name, reading("b" * 2000, 1))
+    assert (answer.status_code, answer.json()["type"]) == (503, "urn:sluice:problem:not-acknowledged")
+    assert "MessageSizeTooLarge" in answer.json()["detail"]
+    emptied(gateway)
+    assert gateway.post(name, reading("a", 2)).json()["events"][0]["status"] == "accepted"
+    assert {json.loads(r.value)["sensor"] for r in gateway.records(name)} == {"a"}
+
+
 def test_a_killed_broker_costs_nobody_anything(gateway: Gateway, stack: Stack) -> None:
     ledger = Ledger(gateway, gateway.stream("gw_spool_killed"))
 
@@ -157,12 +217,11 @@ def test_a_killed_broker_costs_nobody_anything(gateway: Gateway, stack: Stack) -
         enough = asyncio.Event()
         sending = asyncio.create_task(ledger.run(enough.is_set))
         for _ in range(2):
-            await ledger.has(len(ledger.acknowledged) + 300)
+            await ledger.gets(300)
             pid = stack.pid("kafka")
             stack.kill("kafka", signal.SIGKILL)
             await asyncio.to_thread(stack.await_ready, "kafka", pid)
-        direct = len(ledger.acknowledged - ledger.spooled)
-        await until(lambda: len(ledger.acknowledged - ledger.spooled) > direct + 300)
+        await ledger.gets_past_the_spool(300)
         enough.set()
         await sending
 
@@ -243,8 +302,7 @@ def test_a_full_spool_says_so_and_loses_nothing(stack: Stack, tmp_path: Path) ->
                 await until(lambda: "urn:sluice:problem:spool-full" in ledger.problems)
                 held = sum(path.stat().st_size for path in (tmp_path / "spool").rglob("*.spool"))
                 assert 100_000 < held <= 200_000
-            direct = len(ledger.acknowledged - ledger.spooled)
-            await until(lambda: len(ledger.acknowledged - ledger.spooled) > direct + 100)
+            await ledger.gets_past_the_spool(100)
             enough.set()
             await sending
 
@@ -271,8 +329,7 @@ def test_a_full_disk_says_so_and_loses_nothing(stack: Stack, tmp_path: Path) -> 
                 await until(lambda: "urn:sluice:problem:spool-disk" in ledger.problems)
                 eventually(lambda: gateway.ready()["status"] == "unready", 20, "unready")
                 assert "No space left" in " ".join(gateway.ready()["reasons"])
-            direct = len(ledger.acknowledged - ledger.spooled)
-            await until(lambda: len(ledger.acknowledged - ledger.spooled) > direct + 100)
+            await ledger.gets_past_the_spool(100)
             enough.set()
             await sending
 
@@ -324,7 +381,7 @@ def test_the_command_lists_exports_and_drains(stack: Stack, tmp_path: Path) -> N
         assert json.loads(lines[3])["data"] == {"sensor": "a", "value": 3}
         assert json.loads(spool("export", stream, "-o", str(tmp_path / "out"), "--json"))["events"] == 20
         stack.await_ready("kafka")
-        assert json.loads(spool("drain", "--json")) == {"drained": 20, "left": 0, "reasons": {}}
+        assert json.loads(spool("drain", "--json")) == {"drained": 20, "left": 0, "lost_bytes": 0, "reasons": {}}
         assert [r.headers["ce_id"].decode() for r in gateway.records(stream)] == [f"c{n}" for n in range(20)]
         assert json.loads(spool("list", "--json")) == []
     with spooling(stack, tmp_path) as gateway:

@@ -208,6 +208,27 @@ def test_a_failed_write_is_tried_again_from_where_it_failed(tmp_path: Path) -> N
     asyncio.run(run())
 
 
+def test_a_batch_that_is_too_large_is_sent_in_pieces_and_an_event_that_is_holds_the_stream_up(tmp_path: Path) -> None:
+    class Narrow(ToldKafka):
+        async def write(self, topic: str, partitions: Sequence[int], records: Records) -> object:
+            if sum(map(len, records.payloads)) > 100:
+                raise NotAcknowledged("too large", final=True)
+            return await super().write(topic, partitions, records)
+
+    async def run() -> None:
+        kafka = Narrow()
+        async with spool_at(tmp_path, kafka) as spool:
+            many = [b"%d" % n + b"x" * 60 for n in range(9)]
+            ids = [b"i%d" % n for n in range(9)]
+            await spool.put("s", Records(ids, many, ids, [], [[("h", i)] for i in ids], 1), overtaking=True)
+            await spool.put("s", event("k", b"y" * 200), overtaking=True)
+            kafka.up.set()
+            await until(lambda: spool.held()["s"].stuck == "too large")
+            assert kafka.payloads()[:9] == many
+
+    asyncio.run(run())
+
+
 def test_a_stream_without_a_topic_holds_up_no_other(tmp_path: Path) -> None:
     class WithoutTopic(ToldKafka):
         async def partitions(self, topic: str) -> int:
