@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
+from pathlib import Path
 
 import uvicorn
 
@@ -11,6 +12,7 @@ from catalog.errors import SluiceError
 from catalog.settings import lake_settings
 from ingest_gateway import logs
 from ingest_gateway.api_keys import read_keys
+from ingest_gateway.connections import Connection, allow_connections
 from ingest_gateway.settings import GatewaySettings, gateway_settings
 from ingest_gateway.spool import folders
 
@@ -36,9 +38,13 @@ def main() -> int:
         _serve(settings)
         return 0
     # Several processes count in files that the scrape adds up; the library reads this when it is imported.
-    folder = tempfile.mkdtemp(prefix="sluice-gateway-metrics-")
+    folder = tempfile.mkdtemp(prefix="sluice-gateway-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
     try:
+        if settings.rate_limit_by_key or settings.rate_limit_by_address:
+            from ingest_gateway.rate_table import TABLE, make_table  # a library that most gateways do without
+
+            make_table(Path(folder) / TABLE)
         _serve(settings)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -46,6 +52,7 @@ def main() -> int:
 
 
 def _serve(settings: GatewaySettings) -> None:
+    allow_connections(settings)
     uvicorn.run(
         "ingest_gateway.app:create_app",
         factory=True,
@@ -53,7 +60,7 @@ def _serve(settings: GatewaySettings) -> None:
         port=settings.port,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http=Connection,
         ws="none",
         access_log=False,
         log_config=None,

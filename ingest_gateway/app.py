@@ -66,7 +66,7 @@ def create_app(settings: GatewaySettings | None = None, lake: LakeSettings | Non
             Route("/docs", pages.docs),
             Route("/", pages.index),
         ],
-        middleware=[Middleware(Guard, access=gateway.access, answer=_problem)],
+        middleware=[Middleware(Guard, gateway=gateway, answer=_problem)],
         exception_handlers={Problem: _problem, HTTPException: _http_problem},
         lifespan=lifespan,
     )

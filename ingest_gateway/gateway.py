@@ -3,12 +3,16 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from starlette.types import Scope
 
 from catalog.settings import LakeSettings
 from ingest_gateway.access import Access
 from ingest_gateway.broker import Broker
+from ingest_gateway.callers import ANONYMOUS, Caller
 from ingest_gateway.ids import Uuid7
-from ingest_gateway.intake import Budget
+from ingest_gateway.intake import Budget, RequestHeaders
 from ingest_gateway.metrics import CONTRACTS, IN_FLIGHT_BYTES, IN_FLIGHT_REQUESTS, StreamCounts
 from ingest_gateway.problems import Problem, unavailable
 from ingest_gateway.produce import Producer
@@ -16,6 +20,11 @@ from ingest_gateway.settings import GatewaySettings
 from ingest_gateway.spool.link import Link
 from ingest_gateway.spool.spool import Spool
 from ingest_gateway.streams import Served, Streams
+
+if TYPE_CHECKING:
+    from ingest_gateway.rates import Rates
+
+RateHeaders = tuple[tuple[bytes, bytes], ...]
 
 
 class Gateway:
@@ -26,6 +35,7 @@ class Gateway:
         self.lake = lake
         self.streams = Streams(lake.contracts)
         self.access = Access(settings, self.streams)
+        self.rates = _rates(settings)
         self.budget = Budget(settings.max_in_flight_bytes)
         self.mint = Uuid7()
         self.requests = 0
@@ -55,6 +65,18 @@ class Gateway:
             if self.spool is not None:
                 await self.spool.close()
             await self.broker.stop()
+
+    async def enter(self, scope: Scope, headers: RequestHeaders, stream: str) -> tuple[Caller, RateHeaders]:
+        """Who submits to the stream, and headers for the answer. Raises Problem 401, 403 or 429."""
+        rates = self.rates
+        if rates is None:
+            return await self.access.admit(headers, stream), ()
+        try:
+            caller = await self.access.admit(headers, stream)
+        except Problem:
+            rates.count(ANONYMOUS, scope)  # so that keys cannot be guessed at any rate
+            raise
+        return caller, rates.count(caller, scope)
 
     def stream(self, name: str) -> Served:
         """The stream of that name. Raises Problem 404 with the nearest name, or 503 where its contract is broken."""
@@ -124,3 +146,11 @@ class Gateway:
     def _count_contracts(self) -> None:
         CONTRACTS.labels("served").set(len(self.streams.served))
         CONTRACTS.labels("broken").set(len(self.streams.broken))
+
+
+def _rates(settings: GatewaySettings) -> "Rates | None":
+    if not (settings.rate_limit_by_key or settings.rate_limit_by_address):
+        return None
+    from ingest_gateway.rates import rates  # a library that most gateways do without
+
+    return rates(settings)

@@ -7,8 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ingest_gateway.access import Access
 from ingest_gateway.callers import ANONYMOUS
+from ingest_gateway.gateway import Gateway
 from ingest_gateway.intake import RequestHeaders
 from ingest_gateway.problems import Problem
 
@@ -19,10 +19,10 @@ _OF_A_STREAM = re.compile(r"/(?:v1/streams|forms)/([^/]+)")
 class Guard:
     """Middleware. Leaves the caller in `scope["caller"]` for pages that show some streams and not others."""
 
-    def __init__(self, app: ASGIApp, access: Access, answer: Answer) -> None:
+    def __init__(self, app: ASGIApp, gateway: Gateway, answer: Answer) -> None:
         self._app = app
         self._answer = answer
-        self._access = access
+        self._gateway = gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with 401 or 403, or pass on."""
@@ -36,10 +36,17 @@ class Guard:
         await self._app(scope, receive, send)
 
     async def _check(self, scope: Scope, headers: RequestHeaders) -> None:
-        path, access = scope["path"], self._access
+        path, access, rates = scope["path"], self._gateway.access, self._gateway.rates
         if path == "/healthz":
             return
-        scope["caller"] = caller = await access.caller(headers)
+        try:
+            scope["caller"] = caller = await access.caller(headers)
+        except Problem:
+            if rates is not None:
+                rates.count(ANONYMOUS, scope)
+            raise
+        if rates is not None and path != "/readyz":  # a probe that is turned away would end the gateway
+            rates.count(caller, scope)
         if path == "/metrics":
             access.require_operator(caller)
         elif found := _OF_A_STREAM.match(path):

@@ -18,7 +18,7 @@ INTRODUCTION = (
 )
 ANSWERS = {202: "Taken", 207: "TakenInPart", 422: "Refused"}
 # What can be said of any request to a stream; the rest only of one with a body.
-OF_A_STREAM = (400, 401, 403, 404, 429, 503)
+OF_A_STREAM = (400, 401, 403, 404, 429, 431, 503)
 OF_A_BODY = (408, 413, 415)
 
 

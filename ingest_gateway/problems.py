@@ -13,10 +13,11 @@ TITLES = {
     403: "This caller may not do this",
     404: "There is no such thing here",
     405: "This method is not allowed here",
-    408: "The body did not arrive in time",
+    408: "The request did not arrive in time",
     413: "The request is too large",
     415: "This kind of body is not understood",
     429: "Too many requests",
+    431: "The request's headers are too large",
     500: "The gateway failed",
     503: "The gateway cannot take this now",
 }

@@ -1,5 +1,6 @@
 """The gateway's own settings (`SLUICE_GATEWAY_*`), read once at start. Where Kafka and the contracts are: `LakeSettings`."""
 
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
@@ -9,6 +10,9 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from catalog.settings import read_settings
+from ingest_gateway.addresses import networks
+
+_RATE = re.compile(r"[1-9][0-9]{0,8}/([1-9][0-9]{0,2})?(second|minute|hour|day)\Z")
 
 
 class GatewaySettings(BaseSettings):
@@ -32,6 +36,9 @@ class GatewaySettings(BaseSettings):
     allow_unauthenticated: bool = Field(
         default=False, description="serve others than this machine although authentication is off"
     )
+    rate_limit_by_key: str | None = Field(default=None, description="requests of a key or token, like 6000/minute")
+    rate_limit_by_address: str | None = Field(default=None, description="requests of an address without a key")
+    trusted_proxies: str = Field(default="", description="addresses and networks whose X-Forwarded-For is believed")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least level that is logged"
     )
@@ -40,6 +47,8 @@ class GatewaySettings(BaseSettings):
     max_events: int = Field(default=10_000, ge=1, le=1_000_000, description="most events in a request")
     max_depth: int = Field(default=64, ge=1, le=500, description="deepest nesting of an event")
     max_in_flight_bytes: int = Field(default=64 << 20, ge=1024, description="bodies held at a time, before 503")
+    max_connections: int = Field(default=1000, ge=1, le=1_000_000, description="open at a time in a worker, before 503")
+    header_timeout: float = Field(default=10.0, gt=0, le=3600, description="longest wait for a request's headers")
     read_timeout: float = Field(
         default=30.0, gt=0, le=3600, description="longest wait for a request's body, before 408"
     )
@@ -67,6 +76,22 @@ class GatewaySettings(BaseSettings):
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
+
+    @field_validator("rate_limit_by_key", "rate_limit_by_address")
+    @classmethod
+    def _is_rate(cls, value: str | None) -> str | None:
+        if value and not _RATE.match(value):
+            raise ValueError("expected a number of requests and a time, like 100/second, 6000/minute or 50/10minute")
+        return value or None
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        try:
+            networks(value)
+        except ValueError as failure:
+            raise ValueError(f"expected addresses and networks like 10.0.0.0/8, ::1: {failure}") from None
+        return value
 
     @model_validator(mode="after")
     def _others_are_asked_who_they_are(self) -> Self:

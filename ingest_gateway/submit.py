@@ -71,7 +71,7 @@ class Submit:
         if scope["method"] != "POST":
             raise Problem(405, "method", "Events are sent by POST", headers={"allow": "POST"})
         name = scope["path_params"]["stream"]
-        caller = await gateway.access.admit(headers, name)
+        caller, limits = await gateway.enter(scope, headers, name)
         served = gateway.stream(name)
         gateway.require_room()
         kind = bodies.media_type(headers.get(b"content-type"))
@@ -84,8 +84,12 @@ class Submit:
         ids = _ids(events, key, gateway)
         taken = await take(events, ids, body, received, served, gateway, caller.producer)
         if wanted.summary:
-            return taken.status, summary(name, taken.refused, taken.good, taken.placed), [_JSON, *wanted.headers]
-        return taken.status, receipt(name, ids, taken.refused, taken.good, taken.placed), [_JSON]
+            return (
+                taken.status,
+                summary(name, taken.refused, taken.good, taken.placed),
+                [_JSON, *wanted.headers, *limits],
+            )
+        return taken.status, receipt(name, ids, taken.refused, taken.good, taken.placed), [_JSON, *limits]
 
 
 async def take(

@@ -1,0 +1,124 @@
+"""Connections of those who are slow, loud or many: uvicorn's HTTP protocol with time-outs and bounds that it has not."""
+
+import asyncio
+import resource
+import socket
+import struct
+from functools import cache
+from math import inf
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from ingest_gateway import problems
+from ingest_gateway.ids import request_id
+from ingest_gateway.problems import Problem
+from ingest_gateway.settings import GatewaySettings, gateway_settings
+
+MOST_HEAD = 64 << 10  # bytes of a request's line and headers
+SPARE_FILES = 256  # beside connections: Kafka, logs, the spool
+
+
+@cache
+def _settings() -> GatewaySettings:
+    return gateway_settings()  # uvicorn makes the protocol, and gives it nothing of ours
+
+
+def allow_connections(settings: GatewaySettings) -> None:
+    """Raise the process's limit of open files to what the connections need, as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.max_connections + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+class Connection(HttpToolsProtocol):
+    """One connection. A timer looks at it now and then, so that a request costs no timer of its own."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request, or refuse where there are too many connections."""
+        super().connection_made(transport)
+        limits = _settings()
+        self._patience = limits.header_timeout
+        self._head_since = self.loop.time()  # when the request began whose headers are not complete; else infinity
+        self._head_size = 0
+        self._overdue: Any = None  # what was there at the last look and must be gone at the next
+        self._timer = self.loop.call_at(self._head_since + self._patience, self._look)
+        if len(self.connections) > limits.max_connections:
+            detail = f"The gateway has {limits.max_connections} connections, as many as it may; come back"
+            self._refuse(problems.unavailable("too-many-connections", detail, limits.retry_after))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on. Headers are bounded: the parser would keep any number of them."""
+        waiting = self._head_since != inf
+        super().data_received(data)
+        if waiting and self._head_since != inf:
+            self._head_size += len(data)
+            if self._head_size > MOST_HEAD:
+                self._refuse(Problem(431, "headers-too-large", f"A request's headers may have {MOST_HEAD} bytes"))
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._head_since = self.loop.time()
+        self._head_size = 1
+
+    def on_headers_complete(self) -> None:
+        """Its headers are there."""
+        self._head_since = inf
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """What is not HTTP gets a problem document too."""
+        self._refuse(Problem(400, "not-http", "This is no HTTP/1.1 request that can be read"))
+
+    def _look(self) -> None:
+        if self.transport.is_closing():
+            return
+        now = self.loop.time()
+        if self._head_since + self._patience <= now:
+            if self._head_size:
+                detail = f"The request's headers were not complete after {self._patience:g} s"
+                self._refuse(Problem(408, "slow-headers", detail))
+            self.transport.close()  # without a word where none came
+            return
+        overdue = self._stuck()
+        if overdue is not None and overdue == self._overdue:
+            self._cut()
+            return
+        self._overdue = overdue
+        self._timer = self.loop.call_at(min(self._head_since, now) + self._patience, self._look)
+
+    def _stuck(self) -> object:
+        """Something that stays the same for as long as the client makes no progress; None while there is nothing to wait for."""
+        waiting = self.transport.get_write_buffer_size()
+        if waiting:
+            return self.cycle, waiting  # it doesn't read its answer
+        if self.cycle is not None and self.cycle.response_complete and self.cycle.more_body:
+            return self.cycle, -1  # it was answered, and goes on sending the body
+        return None
+
+    def _cut(self) -> None:
+        """End at once: a close alone would leave what the client doesn't read with the system, for minutes."""
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer and close, past the application."""
+        if self.transport.is_closing():
+            return
+        body = problem.document(request_id(None))
+        headers = {"content-type": problems.CONTENT_TYPE.decode(), "content-length": str(len(body)),
+                   "connection": "close", "x-content-type-options": "nosniff", **problem.headers}  # fmt: skip
+        lines = [f"{name}: {value}\r\n".encode("latin-1") for name, value in headers.items()]
+        self._head_since = inf
+        self.transport.write(b"".join([STATUS_LINE[problem.status], *lines, b"\r\n", body]))
+        self.transport.close()

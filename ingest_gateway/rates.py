@@ -1,0 +1,65 @@
+"""How often a caller may ask: by key or token for those who are known, by address for all others."""
+
+import math
+import os
+import time
+from pathlib import Path
+
+from limits import RateLimitItem, parse
+from limits.strategies import SlidingWindowCounterRateLimiter
+from starlette.types import Scope
+
+from ingest_gateway.addresses import client, networks
+from ingest_gateway.callers import ANONYMOUS, Caller
+from ingest_gateway.problems import Problem
+from ingest_gateway.rate_table import TABLE, RateTable
+from ingest_gateway.settings import GatewaySettings
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+class Rates:
+    """Counts requests in a sliding window. Headers are those of the IETF draft, `RateLimit-Policy` and `RateLimit`."""
+
+    def __init__(self, settings: GatewaySettings, table: RateTable) -> None:
+        self._limiter = SlidingWindowCounterRateLimiter(table)
+        self._by_key = _policy("key", settings.rate_limit_by_key)
+        self._by_address = _policy("address", settings.rate_limit_by_address)
+        self._trusted = networks(settings.trusted_proxies)
+
+    def count(self, caller: Caller, scope: Scope) -> Headers:
+        """Count a request; the headers for its answer. Raises Problem 429."""
+        if caller is ANONYMOUS:
+            return self._count(self._by_address, client(scope, self._trusted))
+        return self._count(self._by_key, caller.producer.decode())
+
+    def _count(self, policy: "_Policy | None", identity: str) -> Headers:
+        if policy is None:
+            return ()
+        taken = self._limiter.hit(policy.item, identity)
+        stats = self._limiter.get_window_stats(policy.item, identity)
+        wait = max(1, math.ceil(stats.reset_time - time.time()))
+        state = f'"{policy.name}";r={stats.remaining};t={wait}'
+        if taken:
+            return ((b"ratelimit-policy", policy.header), (b"ratelimit", state.encode()))
+        detail = f"More than {policy.text} by this {policy.name}; come back in {wait} s"
+        headers = {"retry-after": str(wait), "ratelimit-policy": policy.header.decode(), "ratelimit": state}
+        raise Problem(429, "rate-limited", detail, headers=headers)
+
+
+class _Policy:
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self.text = text
+        self.item: RateLimitItem = parse(text)
+        self.header = f'"{name}";q={self.item.amount};w={self.item.get_expiry()}'.encode()
+
+
+def _policy(name: str, text: str | None) -> _Policy | None:
+    return _Policy(name, text) if text else None
+
+
+def rates(settings: GatewaySettings) -> Rates:
+    """The limits. Several workers count in one table, in the folder that they share for metrics."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    return Rates(settings, RateTable(Path(folder) / TABLE if folder and settings.workers > 1 else None))
