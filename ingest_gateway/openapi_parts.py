@@ -24,6 +24,7 @@ def _object(required: list[str], /, **properties: Any) -> dict[str, Any]:
 
 
 TEXT = {"type": "string"}
+ATTRIBUTE = {**TEXT, "minLength": 1, "pattern": "^[!-~]+$"}
 COUNT = {"type": "integer", "minimum": 0}
 ERROR = _object(
     ["pointer", "message"],
@@ -74,12 +75,18 @@ SCHEMAS: dict[str, Any] = {
     },
     "CloudEvent": {
         **_object(
-            ["specversion", "id", "source", "type"],
+            ["specversion", "id", "source", "type", "data"],
             specversion={"const": "1.0"},
-            id={**TEXT, "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
-            source={**TEXT, "minLength": 1, "maxLength": 200, "pattern": "^[A-Za-z0-9/._-]+$"},
-            type={**TEXT, "minLength": 1, "maxLength": 200, "pattern": "^[A-Za-z0-9._-]+$"},
+            id={**ATTRIBUTE, "maxLength": 200, "description": "The event's identity: a resend with it adds no row"},
+            source=ATTRIBUTE,
+            type=ATTRIBUTE,
+            time={**TEXT, "format": "date-time"},
+            subject=ATTRIBUTE,
+            datacontenttype={"const": "application/json"},
+            data={"description": "The event. `data_base64` is taken instead"},
         ),
+        "propertyNames": {"pattern": "^[a-z0-9]+$"},
+        "additionalProperties": {"type": ["string", "boolean", "integer"]},
         "description": "CloudEvents 1.0. Binary mode (`ce-…` headers) is taken, too.",
     },
     "StreamInShort": _object(
