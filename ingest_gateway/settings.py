@@ -135,9 +135,9 @@ class GatewaySettings(BaseSettings):
             )
         if self.max_event_bytes > self.batch_bytes:
             raise ValueError("batch_bytes must be at least max_event_bytes, or a large event would fit no batch")
-        if self.spool is not None and self.spool_bytes // self.workers < self.max_body_bytes:
+        if self.spool is not None and self.spool_bytes // self.workers < 2 * self.max_body_bytes:
             raise ValueError(
-                "spool_bytes must be at least max_body_bytes for each worker, or a large body could never be spooled"
+                "spool_bytes must be at least twice max_body_bytes for each worker, or a large body could never be spooled"
             )
         return self
 

@@ -156,6 +156,33 @@ def test_a_paused_broker_costs_nobody_anything(gateway: Gateway, stack: Stack) -
     assert f'verdict="spooled"}} {len(ledger.spooled):.1f}' in metrics
 
 
+def test_a_record_is_the_same_by_either_way(gateway: Gateway, stack: Stack) -> None:
+    stream = gateway.stream("gw_spool_same")
+
+    def send(name: str) -> None:
+        events = [
+            {"specversion": "1.0", "id": f"{name}-{i}", "source": "/s", "type": f"t{i}", "subject": "x",
+             "time": "2026-01-01T00:00:00Z", "data": {"sensor": f"k{i}", "value": i}}
+            for i in range(4)
+        ]  # fmt: skip
+        headers = {"content-type": "application/cloudevents-batch+json"}
+        assert gateway.post(stream, json.dumps(events).encode(), headers).status_code == 202
+        assert gateway.post(stream, reading("plain", 1), {"idempotency-key": f"{name}-4"}).status_code == 202
+
+    send("direct")
+    with paused(stack):
+        gateway.await_status("degraded")
+        send("spooled")
+    emptied(gateway)
+    ways: dict[str, dict[str, object]] = {"direct": {}, "spooled": {}}
+    for record in gateway.records(stream):
+        way, _, number = record.headers["ce_id"].decode().partition("-")
+        facts = {name: value for name, value in record.headers.items() if name not in ("ce_id", "ce_time")}
+        ways[way][number] = (record.partition, record.key, record.value, facts)
+    assert len(ways["direct"]) == 5
+    assert ways["direct"] == ways["spooled"]
+
+
 def test_a_broker_that_stutters_costs_nobody_anything(gateway: Gateway, stack: Stack) -> None:
     """Pauses about as long as the gateway's patience: some batches are written, and told too late."""
     ledger = Ledger(gateway, gateway.stream("gw_spool_stutter"))

@@ -1,6 +1,7 @@
 """The application while Kafka is away: it serves what needs no broker, says so, and takes no event."""
 
 import asyncio
+import json
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -143,3 +144,63 @@ def test_settings_that_cannot_work_are_named(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_missing_contract_folder_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(SluiceError, match="SLUICE_CONTRACTS"):
         create_app(GatewaySettings(log_level="error"), LakeSettings.model_validate({"contracts": tmp_path / "none"}))
+
+
+ORDER = {
+    "order_id": "0b1f6f0e-5a3c-4d57-9a51-3f2b7c1d9e42",
+    "product_id": "WHEY001",
+    "quantity": 3,
+    "timestamp": "2026-05-05T12:13:14Z",
+}
+LINES = b"%s\n%s\n" % (json.dumps(ORDER).encode(), json.dumps({**ORDER, "quantity": "x"}).encode())
+
+
+def test_with_a_spool_events_are_taken_without_a_broker(folder: Path, tmp_path: Path) -> None:
+    client = Client(folder, spool=tmp_path / "spool")
+    single = client.post("/v1/streams/orders/events", json=ORDER, headers={"idempotency-key": "one"})
+    assert single.status_code == 202
+    assert single.json() == {
+        "stream": "orders", "accepted": 1, "refused": 0, "spooled": 1, "events": [{"id": "one", "status": "spooled"}]
+    }  # fmt: skip
+    lines = {"content-type": "application/x-ndjson"}
+    mixed = client.post("/v1/streams/orders/events?verdicts=summary", content=LINES, headers=lines)
+    assert (mixed.status_code, mixed.json()) == (207, {"stream": "orders", "accepted": 1, "refused": 1, "spooled": 1})
+    nothing = client.post("/v1/streams/orders/events", content=b"[]")
+    assert (nothing.status_code, nothing.json()["events"]) == (202, [])
+    assert "spooled" not in nothing.json()
+    metrics = client.get("/metrics").text
+    assert "sluice_gateway_spool_events 2.0" in metrics
+    ages = [line for line in metrics.splitlines() if line.startswith("sluice_gateway_spool_oldest_age_seconds ")]
+    assert 0 < float(ages[0].split()[1]) < 3600
+
+
+def test_readiness_tells_what_waits_in_the_spool(folder: Path, tmp_path: Path) -> None:
+    assert Client(folder).get("/readyz").json()["spool"] == {"state": "off"}
+    client = Client(folder, spool=tmp_path / "spool")
+    client.post("/v1/streams/orders/events", json=ORDER)
+    spool = client.get("/readyz").json()["spool"]
+    assert (spool["state"], spool["events"], spool["limit_bytes"]) == ("holding", 1, 1 << 30)
+    assert spool["bytes"] == sum(path.stat().st_size for path in (tmp_path / "spool").rglob("*.spool"))
+    assert spool["streams"]["orders"]["events"] == 1
+
+
+def test_a_full_spool_is_a_problem(folder: Path, tmp_path: Path) -> None:
+    client = Client(folder, spool=tmp_path / "spool", spool_bytes=1 << 17, max_body_bytes=1 << 16)
+    orders = b"\n".join([json.dumps(ORDER).encode()] * 400)
+    lines = {"content-type": "application/x-ndjson"}
+    assert client.post("/v1/streams/orders/events", content=orders, headers=lines).status_code == 202
+    full = client.post("/v1/streams/orders/events", content=orders, headers=lines)
+    assert (full.status_code, full.json()["type"]) == (503, "urn:sluice:problem:spool-full")
+    assert full.headers["retry-after"] == "1"
+    assert "Kafka is away" in full.json()["detail"]
+
+
+def test_a_spool_that_could_not_hold_a_body_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_GATEWAY_SPOOL", "")
+    assert gateway_settings().spool is None
+    monkeypatch.setenv("SLUICE_GATEWAY_SPOOL", "spool")
+    monkeypatch.setenv("SLUICE_GATEWAY_SPOOL_BYTES", "20000000")
+    assert gateway_settings().spool == Path("spool")
+    monkeypatch.setenv("SLUICE_GATEWAY_WORKERS", "2")
+    with pytest.raises(SluiceError, match="spool_bytes"):
+        gateway_settings()

@@ -125,6 +125,7 @@ def test_nothing_is_acknowledged_before_it_is_synced(tmp_path: Path, monkeypatch
                 assert spool.refusal() is not None
             await spool.put("s", event("k", b"after"), overtaking=True)
             assert spool.refusal() is None
+        assert len(files(tmp_path)) == 2, "a file is used no more after a failed sync"
         found = [frame.body for path in files(tmp_path) for frame in segments.content(path).frames]
         assert [b"before" in found[0], b"after" in found[1], len(found)] == [True, True, 2]
 
@@ -157,10 +158,12 @@ def test_what_does_not_fit_is_refused_and_fits_again_after_the_drain(tmp_path: P
 
 def test_a_process_goes_on_with_what_a_dead_one_left(tmp_path: Path) -> None:
     async def run() -> None:
-        async with spool_at(tmp_path, ToldKafka()) as spool:
-            for n in range(20):
-                await spool.put("s", event("k", b"%d" % n), overtaking=True)
-        [left] = files(tmp_path)
+        for start in (0, 8, 16):  # each leaves a segment
+            async with spool_at(tmp_path, ToldKafka()) as spool:
+                for n in range(start, min(start + 8, 20)):
+                    await spool.put("s", event("k", b"%d" % n), overtaking=True)
+        *_, left = files(tmp_path)
+        assert left.name.startswith("000000000003")
         left.write_bytes(left.read_bytes() + b"\0" * 7)  # a torn tail
         kafka = ToldKafka()
         async with spool_at(tmp_path, kafka) as spool:
@@ -204,6 +207,31 @@ def test_a_failed_write_is_tried_again_from_where_it_failed(tmp_path: Path) -> N
             await until(lambda: "s" in spool.held() and spool.held()["s"].stuck == "no answer")
             await until(lambda: not spool.holds("s"))
             assert kafka.payloads() == [b"%d" % n for n in range(5)]
+
+    asyncio.run(run())
+
+
+def test_a_drain_goes_on_behind_what_was_acknowledged(tmp_path: Path) -> None:
+    class OnceAway(ToldKafka):
+        was_away = False
+
+        async def write(self, topic: str, partitions: Sequence[int], records: Records) -> object:
+            if len(self.written) == 10 and not self.was_away:
+                self.was_away = True
+                raise NotAcknowledged("away")
+            return await super().write(topic, partitions, records)
+
+    async def run() -> None:
+        kafka = OnceAway()
+        async with spool_at(tmp_path, kafka, limit=8 << 20) as spool:
+            sent = [b"%d" % n + b"x" * 100_000 for n in range(20)]
+            for payload in sent:
+                await spool.put("s", event("k", payload), overtaking=True)
+            kafka.up.set()
+            await until(lambda: not spool.holds("s"))
+            assert kafka.was_away
+            assert set(kafka.payloads()) == set(sent)
+            assert len(kafka.written) < len(sent) + 5
 
     asyncio.run(run())
 
