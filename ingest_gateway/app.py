@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from catalog.settings import LakeSettings, lake_settings
 from ingest_gateway import form_pages, logs, pages, problems, site
+from ingest_gateway.browsers import SecurityHeaders, cross_origin
 from ingest_gateway.gateway import Gateway
 from ingest_gateway.guard import Guard
 from ingest_gateway.ids import request_id
@@ -28,16 +29,21 @@ EVENTS = re.compile(r"/v1/streams/([^/]+)/events\Z")
 class App(Starlette):
     """Starlette, with the path that carries the load beside its middleware and routing: a tenth of a single event's time."""
 
-    def __init__(self, submit: ASGIApp, **options: Any) -> None:
+    def __init__(self, submit: ASGIApp, origins: str, **options: Any) -> None:
         super().__init__(**options)
         self._submit = submit
+        self._pages = SecurityHeaders(super().__call__)  # outside of what answers when a page fails
+        self._outermost = cross_origin(self._choose, origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._outermost(scope, receive, send)
+
+    async def _choose(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (place := EVENTS.match(scope["path"])):
             scope["path_params"] = {"stream": place[1]}
             await self._submit(scope, receive, send)
         else:
-            await super().__call__(scope, receive, send)
+            await self._pages(scope, receive, send)
 
 
 def create_app(settings: GatewaySettings | None = None, lake: LakeSettings | None = None) -> Starlette:
@@ -53,6 +59,7 @@ def create_app(settings: GatewaySettings | None = None, lake: LakeSettings | Non
 
     app = App(
         Submit(gateway),  # POST /v1/streams/{stream}/events
+        settings.cors_origins,
         routes=[
             Route("/v1/streams/{stream}", pages.stream),
             Route("/v1/streams", pages.streams),
@@ -67,7 +74,7 @@ def create_app(settings: GatewaySettings | None = None, lake: LakeSettings | Non
             Route("/", pages.index),
         ],
         middleware=[Middleware(Guard, gateway=gateway, answer=_problem)],
-        exception_handlers={Problem: _problem, HTTPException: _http_problem},
+        exception_handlers={Problem: _problem, HTTPException: _http_problem, Exception: _failure},
         lifespan=lifespan,
     )
     app.state.gateway = gateway
@@ -91,3 +98,7 @@ async def _http_problem(request: Request, error: Exception) -> Response:
     slug = {404: "no-such-path", 405: "method"}.get(error.status_code, "http")
     problem = Problem(error.status_code, slug, details.get(error.status_code, error.detail), headers=error.headers)
     return await _problem(request, problem)
+
+
+async def _failure(request: Request, error: Exception) -> Response:
+    return await _problem(request, Problem(500, "internal", "The reason is in the gateway's log"))

@@ -2,14 +2,41 @@
 
 import logging
 import sys
+import traceback
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
 import structlog
 
+from catalog.errors import SluiceError
+
 
 def _dumps(event: Any, **_: Any) -> str:
     return orjson.dumps(event, default=repr).decode()
+
+
+def _without_values(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    """A failure as the places that it went through.
+
+    Its message is left out unless it is one of ours or of the system: others quote the value that they could not cope
+    with, and that may be of a payload.
+    """
+    info = event.pop("exc_info", None)
+    failure = info if isinstance(info, BaseException) else info[1] if isinstance(info, tuple) else sys.exc_info()[1]
+    if info and failure is not None:
+        event["exception"] = "\n".join(_places(failure))
+    return event
+
+
+def _places(failure: BaseException) -> Iterator[str]:
+    earlier = failure.__cause__ or (None if failure.__suppress_context__ else failure.__context__)
+    if earlier is not None:
+        yield from _places(earlier)
+        yield "then:"
+    yield "".join(traceback.format_tb(failure.__traceback__)).rstrip()
+    name = f"{type(failure).__module__}.{type(failure).__qualname__}"
+    yield f"{name}: {failure}" if isinstance(failure, SluiceError | OSError) else name
 
 
 def configure(level: str) -> None:
@@ -19,7 +46,7 @@ def configure(level: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        _without_values,
     ]
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -37,6 +64,7 @@ def configure(level: str) -> None:
             ],
         )
     )
+    logging.raiseExceptions = False  # a line that cannot be written would be told with all that it holds
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from catalog.settings import read_settings
 from ingest_gateway.addresses import networks
 
+_ORIGIN = re.compile(r"https?://[^/?#@\s*]+\Z")
 _RATE = re.compile(r"[1-9][0-9]{0,8}/([1-9][0-9]{0,2})?(second|minute|hour|day)\Z")
 
 
@@ -39,6 +40,7 @@ class GatewaySettings(BaseSettings):
     rate_limit_by_key: str | None = Field(default=None, description="requests of a key or token, like 6000/minute")
     rate_limit_by_address: str | None = Field(default=None, description="requests of an address without a key")
     trusted_proxies: str = Field(default="", description="addresses and networks whose X-Forwarded-For is believed")
+    cors_origins: str = Field(default="", description="origins whose pages may ask, comma-separated; * for all")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least level that is logged"
     )
@@ -83,6 +85,16 @@ class GatewaySettings(BaseSettings):
         if value and not _RATE.match(value):
             raise ValueError("expected a number of requests and a time, like 100/second, 6000/minute or 50/10minute")
         return value or None
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        for origin in filter(None, map(str.strip, value.split(","))):
+            if origin != "*" and not _ORIGIN.match(origin):
+                raise ValueError(
+                    f"{origin!r} is no origin; expected ones like https://shop.example, without a path, or *"
+                )
+        return value
 
     @field_validator("trusted_proxies")
     @classmethod

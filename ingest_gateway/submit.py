@@ -11,6 +11,7 @@ from catalog.names import H_CONTENT_TYPE, H_CONTRACT_VERSION, H_PRODUCER, H_SOUR
 from ingest_gateway import bodies, cloudevents, forms, problems
 from ingest_gateway.acknowledge import acknowledged
 from ingest_gateway.bodies import Events
+from ingest_gateway.browsers import HEADERS
 from ingest_gateway.gateway import Gateway
 from ingest_gateway.ids import idempotency_key, request_id
 from ingest_gateway.intake import ClientGone, Hold, RequestHeaders, read_body
@@ -60,7 +61,7 @@ class Submit:
             {
                 "type": "http.response.start",
                 "status": status,
-                "headers": [*extra, (b"content-length", b"%d" % len(body)), (b"x-request-id", name.encode())],
+                "headers": [*extra, *HEADERS, (b"content-length", b"%d" % len(body)), (b"x-request-id", name.encode())],
             }
         )
         await send({"type": "http.response.body", "body": body})

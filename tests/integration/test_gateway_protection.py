@@ -1,15 +1,20 @@
 """Who may ask, with a real Kafka and a gateway process of its own."""
 
+import gzip
+import itertools
 import json
 import os
+import secrets
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.gateway import Gateway, Keys, reading, running_gateway
+from tests.gateway import LINES, Gateway, Keys, reading, running_gateway
 from tests.stack import Stack, eventually
 
 pytestmark = pytest.mark.stack
@@ -24,7 +29,9 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
 @pytest.fixture(scope="module")
 def gateway(stack: Stack, keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     contracts = tmp_path_factory.mktemp("contracts")
-    with running_gateway(stack, contracts, keys=keys, authentication="required", workers="2") as running:
+    with running_gateway(
+        stack, contracts, keys=keys, authentication="required", workers="2", log_level="debug"
+    ) as running:
         yield running
 
 
@@ -56,6 +63,52 @@ def test_anyone_may_submit_where_the_contract_says_so(gateway: Gateway) -> None:
     stream = gateway.stream("gw_anyone", more=ANYONE)
     assert gateway.post(stream, reading("a", 1)).status_code == 202
     assert {record.headers["ce_producer"] for record in gateway.records(stream)} == {b"anonymous"}
+
+
+def test_no_secret_and_no_payload_is_in_the_logs(gateway: Gateway, keys: Keys) -> None:
+    stream = gateway.stream("gw_secret", more=ANYONE)
+    marks = (f"{word}-{secrets.token_hex(6)}" for word in itertools.cycle(["secret"]))
+    sent: list[str] = []
+
+    def mark() -> str:
+        sent.append(next(marks))
+        return sent[-1]
+
+    key_id, header = keys.add(f"submit:{stream}")
+    eventually(lambda: gateway.post(stream, reading(mark(), 1), header).status_code == 202, 20, "key counts")
+    key = header["authorization"].removeprefix("Bearer ")
+    sent += [key, key.rpartition("_")[2]]
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    parts = {"content-type": f"multipart/form-data; boundary={mark()}"}
+    event = {"ce-specversion": "1.0", "ce-id": mark(), "ce-source": mark(), "ce-type": mark(), "ce-own": mark()}
+    statuses = set()
+    for content, headers in (
+        (reading(mark(), 1), header | event),
+        (reading(mark(), 1), {"x-api-key": key}),
+        (b'{"sensor": "%b", "value": "%b"}' % (mark().encode(), mark().encode()), header),
+        (b'{"%b": ' % mark().encode(), header),
+        (b'[{"%b": 1}, 7' % mark().encode(), header),
+        (mark().encode() + b"\n" + reading(mark(), 1), header | LINES),
+        (b"sensor=%b&value=%b&%%FF" % (mark().encode(), mark().encode()), header | form),
+        (b"--%b" % mark().encode(), header | parts),
+        (gzip.compress(mark().encode())[:-3] + mark().encode(), header | {"content-encoding": "gzip"}),
+        (b"{}", {"authorization": f"Bearer {mark()}"}),
+        (b"{}", {"authorization": f"Bearer sluice_{key_id}_{mark()}"}),
+        (b"{}", {"authorization": f"Basic {mark()}", "x-api-key": mark(), "cookie": mark()}),
+        (b"{}", header | {"idempotency-key": f"{mark()} x", "prefer": mark(), "content-type": f"text/{mark()}"}),
+        (b"{}", header | {"content-encoding": mark()}),
+    ):
+        statuses.add(gateway.post(stream, content, headers).status_code)
+    statuses.add(httpx.post(f"{gateway.url}/v1/streams/{stream}/events?verdicts={mark()}&key={mark()}").status_code)
+    httpx.get(f"{gateway.url}/v1/streams/{stream}?key={mark()}", headers=header)
+    httpx.post(f"{gateway.url}/forms/{stream}", data={"sensor": mark(), "value": mark()})
+    with socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2])), timeout=20) as raw:
+        raw.sendall(f"{mark()} {mark()}\r\n\r\n".encode())
+        assert raw.recv(1000)
+    assert statuses >= {202, 400, 401, 415, 422}
+    log = gateway.log.read_text()
+    assert "request refused" in log
+    assert [word for word in sent if word in log] == []
 
 
 @pytest.mark.parametrize(
