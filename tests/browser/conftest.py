@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -39,17 +40,27 @@ def explorer(stack: Stack) -> str:
 
 
 @pytest.fixture
-def page(
-    browser: Browser, explorer: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Page]:
-    """A page that remembers what it loaded from elsewhere, and leaves a screenshot of its end."""
-    opened = browser.new_page(viewport={"width": 1400, "height": 1600})
-    foreign: list[str] = []
-    own = (explorer, explorer.replace("http", "ws", 1), "data:", "blob:")
-    opened.on("request", lambda asked: None if asked.url.startswith(own) else foreign.append(asked.url))
-    yield opened
+def page(browser: Browser, explorer: str, screenshots: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A page of the explorer."""
+    with watched(browser.new_page(viewport={"width": 1400, "height": 1600}), explorer, screenshots, request) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the screenshots of this run."""
     folder = tmp_path_factory.getbasetemp() / "screenshots"
     folder.mkdir(exist_ok=True)
-    opened.screenshot(path=Path(folder, f"{request.node.name}.png"), full_page=True)
+    return folder
+
+
+@contextmanager
+def watched(opened: Page, site: str, screenshots: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """Remember what a page loads from elsewhere, which is a failure, and leave a screenshot of its end."""
+    foreign: list[str] = []
+    own = (site, site.replace("http", "ws", 1), "data:", "blob:", "about:")
+    opened.on("request", lambda asked: None if asked.url.startswith(own) else foreign.append(asked.url))
+    yield opened
+    opened.screenshot(path=screenshots / f"{request.node.name}.png", full_page=True)
     opened.close()
     assert foreign == []
