@@ -17,7 +17,7 @@ from catalog.settings import LakeSettings, lake_settings
 from ingest_gateway import form_pages, logs, pages, problems, site
 from ingest_gateway.browsers import SecurityHeaders, cross_origin
 from ingest_gateway.gateway import Gateway
-from ingest_gateway.guard import Guard
+from ingest_gateway.guard import SIGN_IN, Guard, challenge
 from ingest_gateway.ids import request_id
 from ingest_gateway.problems import Problem
 from ingest_gateway.settings import GatewaySettings, gateway_settings
@@ -68,6 +68,7 @@ def create_app(settings: GatewaySettings | None = None, lake: LakeSettings | Non
             Route("/metrics", pages.exposition),
             Route("/forms/{stream}", form_pages.empty),
             Route("/forms/{stream}", form_pages.send, methods=["POST"]),
+            Route(SIGN_IN, pages.sign_in),
             Route("/assets/{name}", site.asset),
             Route("/openapi.json", pages.openapi_document),
             Route("/docs", pages.docs),
@@ -86,7 +87,8 @@ async def _problem(request: Request, problem: Exception) -> Response:
     name = request_id(request.headers.get("x-request-id"))
     if site.wants_html(request):
         shown = {"problem": problem, "nearest": problem.members.get("nearest"), "request_id": name}
-        return site.page(request, "problem.html", status=problem.status, headers=problem.headers, **shown)
+        headers = challenge(problem) if problem.status == 401 else problem.headers
+        return site.page(request, "problem.html", status=problem.status, headers=headers, **shown)
     headers = {**problem.headers, "content-type": problems.CONTENT_TYPE.decode(), "x-request-id": name}
     return Response(problem.document(name), problem.status, headers)
 

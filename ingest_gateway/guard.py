@@ -1,5 +1,6 @@
 """The gate before the pages: what speaks of a stream, or of all of them, is shown to those who may see it."""
 
+import base64
 import re
 from collections.abc import Awaitable, Callable
 
@@ -7,13 +8,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ingest_gateway.callers import ANONYMOUS
+from ingest_gateway.callers import ANONYMOUS, denied
 from ingest_gateway.gateway import Gateway
 from ingest_gateway.intake import RequestHeaders
 from ingest_gateway.problems import Problem
 
 Answer = Callable[[Request, Exception], Awaitable[Response]]
 _OF_A_STREAM = re.compile(r"/(?:v1/streams|forms)/([^/]+)")
+
+
+SIGN_IN = "/sign-in"
 
 
 class Guard:
@@ -28,7 +32,7 @@ class Guard:
         """Answer with 401 or 403, or pass on."""
         if scope["type"] == "http":
             try:
-                await self._check(scope, RequestHeaders(scope))
+                await self._check(scope, _signed_in(scope))
             except Problem as problem:
                 answer = await self._answer(Request(scope, receive), problem)
                 await answer(scope, receive, send)
@@ -47,6 +51,8 @@ class Guard:
             raise
         if rates is not None and path != "/readyz":  # a probe that is turned away would end the gateway
             rates.count(caller, scope)
+        if path == SIGN_IN and access.required and caller is ANONYMOUS:
+            raise denied(caller, "read", "*")
         if path == "/metrics":
             access.require_operator(caller)
         elif found := _OF_A_STREAM.match(path):
@@ -59,3 +65,26 @@ def producer(scope: Scope) -> bytes:
     """The name under which bronze keeps what a page's caller sends."""
     caller = scope.get("caller", ANONYMOUS)
     return bytes(caller.producer)
+
+
+def challenge(problem: Problem) -> dict[str, str]:
+    """The headers of a 401 for a browser: it asks the person for a key, and sends it with what follows."""
+    return {**problem.headers, "www-authenticate": 'Basic realm="Sluice: the API key is the password", charset="UTF-8"'}
+
+
+def _signed_in(scope: Scope) -> RequestHeaders:
+    """The headers, with the password that a browser asked for as the API key.
+
+    For pages and their forms alone, which have a token of their own: a browser sends passwords with requests of other sites, too,
+    so where events are submitted they count for nothing.
+    """
+    headers = RequestHeaders(scope)
+    scheme, _, credentials = (headers.get(b"authorization") or "").partition(" ")
+    if scheme.lower() != "basic":
+        return headers
+    try:
+        password = base64.b64decode(credentials, validate=True).partition(b":")[2]
+    except ValueError:
+        password = b""
+    others = [pair for pair in scope["headers"] if pair[0] != b"authorization"]
+    return RequestHeaders({"headers": [*others, (b"authorization", b"Bearer " + password)]})

@@ -111,6 +111,9 @@ SCHEMAS: dict[str, Any] = {
 HEADERS = {
     "RequestId": {"description": "Names the request in the gateway's log", "schema": TEXT},
     "RetryAfter": {"description": "Seconds to wait", "schema": {"type": "integer", "minimum": 1}},
+    "Challenge": {"description": "How to say who asks", "schema": TEXT},
+    "RateLimit": {"description": "What is left of the caller's limit (IETF draft)", "schema": TEXT},
+    "RateLimitPolicy": {"description": "The caller's limit (IETF draft)", "schema": TEXT},
     "PreferenceApplied": {"description": "The preference that was followed", "schema": TEXT},
 }
 PARAMETERS = {
@@ -146,8 +149,11 @@ SECURITY = {
 }  # fmt: skip
 
 
+LIMITS = {"RateLimit": "RateLimit", "RateLimit-Policy": "RateLimitPolicy"}
+
+
 def _answer(description: str) -> dict[str, Any]:
-    names = {"X-Request-Id": "RequestId", "Preference-Applied": "PreferenceApplied"}
+    names = {"X-Request-Id": "RequestId", "Preference-Applied": "PreferenceApplied", **LIMITS}
     return {
         "description": description,
         "headers": {header: ref("headers", name) for header, name in names.items()},
@@ -157,6 +163,7 @@ def _answer(description: str) -> dict[str, Any]:
 
 def _problem(status: int, title: str) -> dict[str, Any]:
     names = {"X-Request-Id": "RequestId"} | ({"Retry-After": "RetryAfter"} if status in RETRIED else {})
+    names |= LIMITS if status == 429 else {"WWW-Authenticate": "Challenge"} if status in (401, 403) else {}
     return {
         "description": title,
         "headers": {header: ref("headers", name) for header, name in names.items()},

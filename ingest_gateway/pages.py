@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from catalog.contract import Stream
 from ingest_gateway import examples, fields, hints, metrics, openapi, site
@@ -85,6 +85,11 @@ async def index(request: Request) -> Response:
     if reason and not gateway.access.operates(request.scope["caller"]):
         reason = state["status"]
     return site.page(request, "streams.html", streams=_seen(request), reason=reason)
+
+
+async def sign_in(request: Request) -> Response:
+    """Where a browser asks for a key; the guard has seen to it that there is one by now."""
+    return RedirectResponse("/", status_code=303)
 
 
 async def streams(request: Request) -> Response:

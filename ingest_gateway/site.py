@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.templating import Jinja2Templates
 
 from ingest_gateway import words
+from ingest_gateway.callers import ANONYMOUS
 from ingest_gateway.words import Words
 
 _TICKS = re.compile(r"`([^`]+)`")
@@ -72,6 +73,7 @@ def page(
             "link": link,
             "languages": [(name, words.words(name)("language")) for name in words.LANGUAGES],
             "version": _version(),
+            "anonymous": request.app.state.gateway.access.required and request.scope.get("caller") in (None, ANONYMOUS),
             **context,
         },
         status_code=status,
