@@ -70,15 +70,19 @@ class Drain:
     async def _send(self, segment: Segment) -> None:
         """Raises Stuck, and OSError where the file cannot be read or removed."""
         loop = asyncio.get_running_loop()
-        content = await loop.run_in_executor(self._threads, segments.content, segment.path)
-        unreadable = content.damaged > 0
-        for chunk in _chunks(content.frames[segment.sent :]):
-            await self._rate.take(chunk[-1].end - chunk[0].start)
-            unreadable |= not await self._send_chunk(segment, chunk)
-        if unreadable:
+        pieces = segments.pieces(segment.path)
+        done, damaged, unreadable = segment.sent, 0, False
+        while (part := await loop.run_in_executor(self._threads, segments.next_part, pieces, CHUNK_BYTES)) is not None:
+            damaged += part.damaged
+            chunk = part.frames[done:]
+            done -= len(part.frames) - len(chunk)
+            if chunk:
+                await self._rate.take(chunk[-1].end - chunk[0].start)
+                unreadable |= not await self._send_chunk(segment, chunk)
+        if damaged or unreadable:
             log.error("a part of a segment could not be read; the file is kept", path=str(segment.path),
-                      stream=self._backlog.stream, bytes=content.damaged)  # fmt: skip
-        await loop.run_in_executor(self._threads, segments.retire, segment.path, unreadable)
+                      stream=self._backlog.stream, bytes=damaged)  # fmt: skip
+        await loop.run_in_executor(self._threads, segments.retire, segment.path, damaged > 0 or unreadable)
         self._backlog.drained(segment)
 
     async def _send_chunk(self, segment: Segment, chunk: Sequence[Frame]) -> bool:
@@ -124,16 +128,6 @@ class Drain:
         if reason != self._backlog.stuck:
             log.warning("the spool does not drain", stream=self._backlog.stream, reason=reason)
         self._backlog.stuck = reason
-
-
-def _chunks(frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:
-    start = 0
-    for place in range(len(frames)):
-        if frames[place].end - frames[start].start >= CHUNK_BYTES:
-            yield frames[start : place + 1]
-            start = place + 1
-    if start < len(frames):
-        yield frames[start:]
 
 
 def _singles(records: Records) -> Iterator[Records]:

@@ -4,11 +4,13 @@ header: 16 bytes of magic, 8 of the segment's own random marker, CRC-32 of both.
 its events, CRC-32 of the body, CRC-32 of those four, the body. Numbers are unsigned 32-bit, little-endian.
 """
 
+import io
 import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from struct import Struct
+from typing import IO
 
 MAGIC = b"sluice-spool-1\r\n"
 MARKER_BYTES = 8
@@ -58,44 +60,50 @@ def frame(marker: bytes, events: int, body: bytes) -> bytes:
     return _with_crc(_FACTS.pack(marker, len(body), events, zlib.crc32(body))) + body
 
 
-def scan(data: bytes) -> Iterator[Frame | Damage | Torn]:
-    """All that is in a segment, in order. Damage is skipped up to the next whole frame; it never raises."""
-    marker = _marker(data)
-    place = HEADER_BYTES
-    if not data.startswith(header(marker)):
-        place = 0
+def scan(data: bytes, start: int = 0) -> Iterator[Frame | Damage | Torn]:
+    """All that is in a segment from a frame's `start` on, in order. Damage is skipped up to the next whole frame; never raises."""
+    marker, file = _marker(data), io.BytesIO(data)
+    place = start
+    if start == 0 and marker_of(data[:HEADER_BYTES]) is not None:
+        place = HEADER_BYTES
     while place < len(data):
-        found = _frame_at(data, place, marker) or _broken_at(data, place, marker)
+        found = frame_at(file, place, marker) or _broken_at(data, place, marker)
         yield found
         if isinstance(found, Torn):
             return
         place = found.end
 
 
-def _marker(data: bytes) -> bytes:
-    """From the header, or, where that is damaged, from the first frame."""
-    start = len(MAGIC)
-    whole = data[:HEADER_BYTES]
-    place = start if whole == _with_crc(whole[: start + MARKER_BYTES]) else HEADER_BYTES
-    return data[place : place + MARKER_BYTES].ljust(MARKER_BYTES, b"\0")
+def marker_of(head: bytes) -> bytes | None:
+    """The marker that a segment's first bytes name, or None where they are damaged or cut short."""
+    facts = head[: len(MAGIC) + MARKER_BYTES]
+    return facts[len(MAGIC) :] if head == _with_crc(facts) and facts.startswith(MAGIC) else None
 
 
-def _frame_at(data: bytes, place: int, marker: bytes) -> Frame | None:
-    start = place + FRAME_BYTES
-    facts = data[place:start]
+def frame_at(file: IO[bytes], place: int, marker: bytes) -> Frame | None:
+    """The frame that begins there, or None where none that is whole does. Raises OSError."""
+    file.seek(place)
+    facts = file.read(FRAME_BYTES)
     if len(facts) < FRAME_BYTES or not facts.startswith(marker) or facts != _with_crc(facts[: _FACTS.size]):
         return None
     _, length, events, checksum = _FACTS.unpack_from(facts)
-    body = data[start : start + length]
+    body = file.read(length)
     if len(body) < length or zlib.crc32(body) != checksum:
         return None
-    return Frame(place, start + length, events, body)
+    return Frame(place, place + FRAME_BYTES + length, events, body)
+
+
+def _marker(data: bytes) -> bytes:
+    """From the header, or, where that is damaged, from the first frame."""
+    found = marker_of(data[:HEADER_BYTES])
+    return data[HEADER_BYTES : HEADER_BYTES + MARKER_BYTES].ljust(MARKER_BYTES, b"\0") if found is None else found
 
 
 def _broken_at(data: bytes, place: int, marker: bytes) -> Damage | Torn:
+    file = io.BytesIO(data)
     following = data.find(marker, place + 1)
     while following >= 0:
-        if _frame_at(data, following, marker) is not None:
+        if frame_at(file, following, marker) is not None:
             return Damage(place, following)
         following = data.find(marker, following + 1)
     return Torn(place) if _is_torn(data[place:], place, marker) else Damage(place, len(data))

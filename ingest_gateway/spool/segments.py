@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,19 +83,48 @@ class Writer:
         return None
 
 
+def pieces(path: Path) -> Iterator[Frame | Damage | Torn]:
+    """What is in a segment, a frame in memory at a time unless it is damaged. Raises OSError."""
+    place = 0
+    with path.open("rb") as file:
+        marker = frames.marker_of(file.read(frames.HEADER_BYTES))
+        if marker is not None:
+            place = frames.HEADER_BYTES
+            while (found := frames.frame_at(file, place, marker)) is not None:
+                yield found
+                place = found.end
+        if place < os.fstat(file.fileno()).st_size:
+            file.seek(0)
+            yield from frames.scan(file.read(), place)
+
+
 def content(path: Path) -> Content:
     """Read a segment. Raises OSError."""
     found: list[Frame] = []
     damaged = torn = 0
-    data = path.read_bytes()
-    for piece in frames.scan(data):
+    for piece in pieces(path):
         if isinstance(piece, Frame):
             found.append(piece)
         elif isinstance(piece, Damage):
             damaged += piece.end - piece.start
-        elif isinstance(piece, Torn):
-            torn = len(data) - piece.start
+        else:
+            torn = path.stat().st_size - piece.start
     return Content(found, damaged, torn)
+
+
+def next_part(rest: Iterator[Frame | Damage | Torn], size: int) -> Content | None:
+    """About `size` bytes of what is left of a segment, or None where nothing is. Raises OSError."""
+    found: list[Frame] = []
+    damaged = taken = 0
+    for piece in rest:
+        if isinstance(piece, Frame):
+            found.append(piece)
+            taken += piece.end - piece.start
+        elif isinstance(piece, Damage):
+            damaged += piece.end - piece.start
+        if taken >= size:
+            break
+    return Content(found, damaged, 0) if found or damaged else None
 
 
 def recovered(path: Path) -> tuple[Segment, Content]:

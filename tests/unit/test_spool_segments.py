@@ -1,6 +1,7 @@
 """The segment format: whatever a crash or a disk does to a file, what was whole is read, and what is lost is told."""
 
 import resource
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,19 @@ def test_a_flipped_bit_costs_one_frame_at_most_and_is_told(bodies: list[bytes], 
     assert found == [body for i, body in enumerate(bodies) if i not in hit]
     assert damaged > 0
     assert not torn
+
+
+@given(BODIES, st.data())
+@settings(deadline=None)
+def test_a_file_is_read_piece_by_piece_as_it_is_read_whole(bodies: list[bytes], data: st.DataObject) -> None:
+    bad = bytearray(segment(bodies))
+    for place in data.draw(st.lists(st.integers(0, len(bad) - 1), max_size=3)):
+        bad[place] ^= 1 << data.draw(st.integers(0, 7))
+    cut = bytes(bad[: data.draw(st.integers(0, len(bad)))])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "segment"
+        path.write_bytes(cut)
+        assert list(segments.pieces(path)) == list(frames.scan(cut))
 
 
 @given(st.binary(max_size=300))
