@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.gateway import LINES, Gateway, Keys, reading, running_gateway
+from tests.identity import AUDIENCE, OTHER_RSA, Provider, token
 from tests.stack import Stack, eventually
 
 pytestmark = pytest.mark.stack
@@ -63,6 +64,29 @@ def test_anyone_may_submit_where_the_contract_says_so(gateway: Gateway) -> None:
     stream = gateway.stream("gw_anyone", more=ANYONE)
     assert gateway.post(stream, reading("a", 1)).status_code == 202
     assert {record.headers["ce_producer"] for record in gateway.records(stream)} == {b"anonymous"}
+
+
+def test_tokens_of_a_provider_count_beside_keys(stack: Stack, tmp_path: Path) -> None:
+    provider = Provider()
+    contracts = tmp_path / "contracts"
+    contracts.mkdir()
+    try:
+        with running_gateway(
+            stack, contracts, Keys(tmp_path / "keys.json"), authentication="required", oidc_issuer=provider.url,
+            oidc_audience=AUDIENCE,
+        ) as own:  # fmt: skip
+            stream = own.stream("gw_oidc")
+            good = {"authorization": f"Bearer {token(provider, scope=f'submit:{stream}')}"}
+            assert own.post(stream, reading("a", 1), good).status_code == 202
+            other = {"authorization": f"Bearer {token(provider, scope='submit:others')}"}
+            assert own.post(stream, reading("a", 1), other).status_code == 403
+            forged = {"authorization": f"Bearer {token(provider, OTHER_RSA, scope=f'submit:{stream}')}"}
+            refused = own.post(stream, reading("a", 1), forged)
+            assert (refused.status_code, refused.json()["type"]) == (401, "urn:sluice:problem:bad-token")
+            assert {record.headers["ce_producer"] for record in own.records(stream)} == {b"oidc:service-7"}
+            assert good["authorization"].removeprefix("Bearer ") not in own.log.read_text()
+    finally:
+        provider.close()
 
 
 def test_no_secret_and_no_payload_is_in_the_logs(gateway: Gateway, keys: Keys) -> None:
