@@ -74,7 +74,14 @@ class Filled:
                 continue
             if meant is not None:
                 put(value, one.column.pointer, meant)
+        for name in self.unknown(some):
+            put(value, (name,), self.texts[name][-1])
         return forms.payload(value), skipped
+
+    def unknown(self, some: tuple[Field, ...]) -> list[str]:
+        """What was sent for fields that the contract has no more: it is kept as text, as the API keeps it."""
+        others = self.given - {one.name for one in flat(some)}
+        return sorted(name for name in others if not name.startswith("_"))
 
     def event_id(self, payload: bytes) -> str:
         """The same for the same entry of one opened form; another once the entry was changed."""

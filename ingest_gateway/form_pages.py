@@ -14,7 +14,7 @@ from ingest_gateway.filled import Filled, zones, zones_by_region
 from ingest_gateway.gateway import Gateway
 from ingest_gateway.guard import producer
 from ingest_gateway.hints import hints
-from ingest_gateway.intake import Hold, RequestHeaders, read_body
+from ingest_gateway.intake import ClientGone, Hold, RequestHeaders, read_body
 from ingest_gateway.problems import Problem
 from ingest_gateway.streams import Served
 from ingest_gateway.submit import take
@@ -46,6 +46,8 @@ async def send(request: Request) -> Response:
             return _form(
                 request, served, filled, status=problem.status, trouble=trouble, reason=problem.detail, headers=problem.headers
             )  # fmt: skip
+    except ClientGone:
+        return Response(status_code=400)  # nobody is there to read it
     finally:
         hold.release()
         gateway.requests -= 1

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.templating import Jinja2Templates
 
-from ingest_gateway import words
+from ingest_gateway import accept, words
 from ingest_gateway.callers import ANONYMOUS
 from ingest_gateway.words import Words
 
@@ -45,8 +45,8 @@ def _ticked(text: str) -> Markup:
 
 
 def wants_html(request: Request) -> bool:
-    """Whether a browser asks. Programs that say nothing, or `*/*`, get JSON."""
-    return "text/html" in request.headers.get("accept", "")
+    """Whether a browser asks."""
+    return accept.wants_html(request.headers.get("accept", ""))
 
 
 def language(request: Request) -> Words:

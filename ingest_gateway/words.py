@@ -10,6 +10,8 @@ from babel import Locale, negotiate_locale
 from babel.dates import format_date, format_datetime
 from babel.numbers import format_decimal
 
+from ingest_gateway.accept import preferred
+
 LANGUAGES = ("en", "es", "fr")
 FOLDER = Path(__file__).parent / "locales"
 
@@ -53,18 +55,4 @@ def chosen(query: str | None, accept_language: str) -> Words:
     """By `?lang=`, else by the `Accept-Language` header, else English."""
     if query in LANGUAGES:
         return words(query)
-    return words(negotiate_locale(_preferred(accept_language), LANGUAGES, sep="-") or LANGUAGES[0])
-
-
-def _preferred(header: str) -> list[str]:
-    """The header's languages, the most wanted first (RFC 9110, 12.5.4)."""
-    ranked = []
-    for part in header[:500].split(","):
-        name, _, weight = part.partition(";")
-        try:
-            quality = float(weight.strip().removeprefix("q=") or 1)
-        except ValueError:
-            continue
-        if name.strip() and quality > 0:
-            ranked.append((quality, name.strip()))
-    return [name for _, name in sorted(ranked, key=lambda pair: -pair[0])]
+    return words(negotiate_locale(preferred(accept_language), LANGUAGES, sep="-") or LANGUAGES[0])

@@ -33,11 +33,11 @@ class Client:
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         lake = LakeSettings.model_validate({"kafka_bootstrap": NO_BROKER, "contracts": folder})
-        self._make: Callable[[], Starlette] = partial(create_app, GatewaySettings(log_level="error", **settings), lake)
+        self.make: Callable[[], Starlette] = partial(create_app, GatewaySettings(log_level="error", **settings), lake)
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         async def ask() -> httpx.Response:
-            app = self._make()
+            app = self.make()
             async with (
                 app.router.lifespan_context(app),
                 httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client,

@@ -1,9 +1,10 @@
 """The form of a stream: what it asks, what its texts mean, and what it says where they are wrong."""
 
+import asyncio
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from html import unescape
@@ -213,6 +214,12 @@ def test_a_line_is_an_item_whatever_it_looks_like() -> None:
     assert meant({**GOOD, "tags": " a \r\n\r\nb", "readings": "1\n2.50"})["readings"] == [1, 2.5]
 
 
+def test_what_the_contract_has_no_more_is_kept_as_text() -> None:
+    value = meant({**GOOD, "colour": "red", "empty": "", "_charset_": "utf-8"})
+    assert value["colour"] == "red"
+    assert {"empty", "_charset_"} & set(value) == set()
+
+
 def test_zones_are_known_on_every_machine() -> None:
     assert {"UTC", "Europe/Zurich", "America/Argentina/Buenos_Aires"} <= zones()
     with pytest.raises(Problem, match="time zone"):
@@ -341,3 +348,21 @@ def test_other_bodies_and_streams_are_problems(client: Client) -> None:
     assert client.post("/forms/kitchen_zink", data={}).json()["nearest"] == "kitchen_sink"
     assert client.get("/forms/kitchen_zink", headers=HTML).status_code == 404
     assert client.request("PUT", "/forms/kitchen_sink").status_code == 405
+
+
+def test_who_goes_away_while_sending_is_no_failure(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    async def gone() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        assert message.get("status", 400) == 400
+
+    async def run() -> None:
+        app = client.make()
+        scope = {"type": "http", "method": "POST", "path": "/forms/kitchen_sink", "query_string": b"", "headers": [
+            (b"content-type", b"application/x-www-form-urlencoded")], "app": app}  # fmt: skip
+        async with app.router.lifespan_context(app):
+            await app(scope, gone, send)
+
+    asyncio.run(run())
+    assert "failed" not in caplog.text

@@ -11,7 +11,7 @@ import pytest
 from catalog.contract import SUFFIX
 from catalog.odcs import load_contracts
 from catalog.settings import BUNDLED_CONTRACTS
-from ingest_gateway import words
+from ingest_gateway import accept, words
 from ingest_gateway.examples import event, examples
 from ingest_gateway.streams import Served
 from tests.unit.test_gateway_app import Client
@@ -54,6 +54,23 @@ def test_each_language_has_each_string_with_the_same_places(language: str) -> No
 )
 def test_the_language_is_what_was_asked_for(query: str | None, accept: str, language: str) -> None:
     assert words.chosen(query, accept).language == language
+
+
+@pytest.mark.parametrize(
+    ("header", "page"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", True),
+        ("application/json, text/html;q=0.1", False),
+        ("text/html;level=1;q=0.9, application/json;q=0.5", True),
+        ("text/html;q=0, */*", False),
+        ("application/*, text/html", False),
+        ("text/html;q=x", False),
+    ],
+)
+def test_a_page_is_for_those_who_want_one(header: str, page: bool) -> None:
+    assert accept.wants_html(header) is page
 
 
 def test_numbers_are_written_as_the_language_does() -> None:
