@@ -17,6 +17,7 @@ H_TYPE = "ce_type"
 H_TIME = "ce_time"
 H_CONTRACT_VERSION = "ce_contractversion"
 H_PRODUCER = "ce_producer"
+H_TRACE, H_TRACE_STATE = "traceparent", "tracestate"  # W3C trace context, as OpenTelemetry reads it from Kafka
 # Headers that have a column of their own in bronze; the rest are kept in its `headers` map.
 COLUMN_HEADERS = (H_CONTENT_TYPE, H_SPEC_VERSION, H_ID, H_TYPE, H_TIME, H_CONTRACT_VERSION, H_PRODUCER)
 

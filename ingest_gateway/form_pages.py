@@ -12,10 +12,11 @@ from ingest_gateway.explain import explain
 from ingest_gateway.fields import fields, flat
 from ingest_gateway.filled import Filled, zones, zones_by_region
 from ingest_gateway.gateway import Gateway
-from ingest_gateway.guard import producer
+from ingest_gateway.guard import caller_of
 from ingest_gateway.hints import hints
 from ingest_gateway.intake import ClientGone, Hold, RequestHeaders, read_body
 from ingest_gateway.problems import Problem
+from ingest_gateway.sender import sender
 from ingest_gateway.streams import Served
 from ingest_gateway.submit import take
 
@@ -76,7 +77,8 @@ async def _take(request: Request, served: Served, filled: Filled, gateway: Gatew
     [payload] = events.payloads
     gateway.counts(served.stream.name).bytes += len(payload)
     event_id = filled.event_id(payload)
-    taken = await take(events, [event_id], payload, received, served, gateway, producer(request.scope))
+    sent = sender(caller_of(request.scope), RequestHeaders(request.scope))
+    taken = await take(events, [event_id], payload, received, served, gateway, sent)
     if taken.refused:
         beside, general = explain(taken.refused[0], some, filled.given, w)
         return _form(request, served, filled, status=422, beside=beside, general=general)

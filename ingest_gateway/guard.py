@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ingest_gateway.callers import ANONYMOUS, denied
+from ingest_gateway.callers import ANONYMOUS, Caller, denied
 from ingest_gateway.gateway import Gateway
 from ingest_gateway.intake import RequestHeaders
 from ingest_gateway.problems import Problem
@@ -61,10 +61,10 @@ class Guard:
             access.require_sight(caller, found[1])
 
 
-def producer(scope: Scope) -> bytes:
-    """The name under which bronze keeps what a page's caller sends."""
-    caller = scope.get("caller", ANONYMOUS)
-    return bytes(caller.producer)
+def caller_of(scope: Scope) -> Caller:
+    """Who asks for a page."""
+    caller: Caller = scope.get("caller", ANONYMOUS)
+    return caller
 
 
 def challenge(problem: Problem) -> dict[str, str]:

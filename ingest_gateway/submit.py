@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from catalog.names import H_CONTENT_TYPE, H_CONTRACT_VERSION, H_PRODUCER, H_SOURCE, H_SPEC_VERSION, H_TIME, H_TYPE
+from catalog.names import H_CONTENT_TYPE, H_CONTRACT_VERSION, H_SOURCE, H_SPEC_VERSION, H_TIME, H_TYPE
 from ingest_gateway import bodies, cloudevents, forms, problems
 from ingest_gateway.acknowledge import acknowledged
 from ingest_gateway.bodies import Events
@@ -19,6 +19,7 @@ from ingest_gateway.metrics import REQUESTS
 from ingest_gateway.preferences import preference
 from ingest_gateway.problems import Problem
 from ingest_gateway.produce import Header, Records
+from ingest_gateway.sender import sender, trace_id
 from ingest_gateway.streams import Served
 from ingest_gateway.verdicts import Placed, Taken, judge, receipt, summary
 
@@ -48,11 +49,14 @@ class Submit:
         except Problem as problem:
             status, body, extra = _problem(problem, name)
             level = log.warning if status >= 500 and problem.slug != "overloaded" else log.info
-            level("request refused", status=status, problem=problem.slug, path=scope["path"], request_id=name)
+            level(
+                "request refused", status=status, problem=problem.slug, path=scope["path"], request_id=name,
+                trace_id=trace_id(headers),
+            )  # fmt: skip
         except ClientGone:
             return
         except Exception:
-            log.exception("request failed", path=scope["path"], request_id=name)
+            log.exception("request failed", path=scope["path"], request_id=name, trace_id=trace_id(headers))
             status, body, extra = _problem(Problem(500, "internal", "The reason is in the gateway's log"), name)
         finally:
             hold.release()
@@ -83,7 +87,7 @@ class Submit:
         gateway.counts(served.stream.name).bytes += len(body)
         events = await _events(body, kind, headers, served, gateway)
         ids = _ids(events, key, gateway)
-        taken = await take(events, ids, body, received, served, gateway, caller.producer)
+        taken = await take(events, ids, body, received, served, gateway, sender(caller, headers))
         if wanted.summary:
             return (
                 taken.status,
@@ -100,16 +104,16 @@ async def take(
     received: datetime,
     served: Served,
     gateway: Gateway,
-    producer: bytes,
+    sent: list[Header],
 ) -> Taken:
-    """Judge the events, write the good ones, count both. `producer` is the caller's name. Raises Problem 503."""
+    """Judge the events, write the good ones, count both. `sent`: record headers of the request. Raises Problem 503."""
     counts = gateway.counts(served.stream.name)
     refused = judge(events, served.checker, body, gateway.settings)
     counts.refused += len(refused)
     count = len(events.payloads)
     good = [i for i in range(count) if i not in refused] if refused else range(count)
     try:
-        placed = await _write(events, ids, good, served, received, gateway, producer) if good else ([], [])
+        placed = await _write(events, ids, good, served, received, gateway, sent) if good else ([], [])
     except BaseException:
         counts.failed += len(good)
         raise
@@ -168,20 +172,20 @@ async def _write(
     served: Served,
     received: datetime,
     gateway: Gateway,
-    producer: bytes,
+    sent: list[Header],
 ) -> Placed | None:
     """Where Kafka has each good event, or None where the spool has them. Raises Problem 503."""
     encoded = [ids[i].encode() for i in good]
     key_of = served.key_of
     keys = encoded if key_of is None else [key_of(events.values[i]) for i in good]
     payloads = events.payloads if isinstance(good, range) else [events.payloads[i] for i in good]
-    common = _headers(served, received, producer)
+    common = _headers(served, received, sent)
     own = None if events.attributes is None else _own_headers(common, [events.attributes[i] for i in good])
     records = Records(keys, payloads, encoded, common, own, int(received.timestamp() * 1000))
     return await acknowledged(served, records, gateway)
 
 
-def _headers(served: Served, received: datetime, producer: bytes) -> list[Header]:
+def _headers(served: Served, received: datetime, sent: list[Header]) -> list[Header]:
     """CloudEvents' Kafka binding, binary mode, without the id."""
     return [
         (H_CONTENT_TYPE, b"application/json"),
@@ -190,7 +194,7 @@ def _headers(served: Served, received: datetime, producer: bytes) -> list[Header
         (H_TYPE, served.type),
         (H_TIME, (received.isoformat(timespec="microseconds")[:26] + "Z").encode()),
         (H_CONTRACT_VERSION, served.version),
-        (H_PRODUCER, producer),
+        *sent,
     ]
 
 

@@ -130,3 +130,25 @@ def test_counts_are_enough_for_some(gateway: Gateway) -> None:
         assert answer.headers.get("preference-applied") == applied
     assert httpx.post(f"{address}?verdicts=few", content=body, headers=LINES).status_code == 400
     assert len(gateway.records(stream)) == 12
+
+
+def test_the_trace_goes_on_in_the_records(gateway: Gateway) -> None:
+    stream = gateway.stream("gw_trace")
+    parent, zeros = f"00-{'4bf92f3577b34da6' * 2}-00f067aa0ba902b7-01", f"00-{'0' * 32}-00f067aa0ba902b7-01"
+    for number, trace in enumerate(
+        (
+            {"traceparent": parent, "tracestate": "vendor=1,other=2"},
+            {"traceparent": parent, "tracestate": "x" * 600},
+            {"tracestate": "vendor=1"},
+            {"traceparent": zeros},
+            {"traceparent": "nonsense"},
+            {"traceparent": parent.replace("00-", "ff-", 1)},
+        )
+    ):
+        assert gateway.post(stream, reading("a", number), trace).status_code == 202
+    held = {r.value: {n: v for n, v in r.headers.items() if n.startswith("trace")} for r in gateway.records(stream)}
+    assert [held[reading("a", number)] for number in range(6)] == [
+        {"traceparent": parent.encode(), "tracestate": b"vendor=1,other=2"}, {"traceparent": parent.encode()}, {}, {}, {}, {},
+    ]  # fmt: skip
+    gateway.post(stream, b"{", {"traceparent": parent})
+    assert f'"trace_id":"{parent[3:35]}"' in gateway.log.read_text()
