@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import jsonschema_rs
+
 from catalog.contract import Column, Stream
 
 FORMATS = {"uuid", "email", "uri", "hostname", "ipv4", "ipv6"}
@@ -31,6 +33,23 @@ def json_schema(stream: Stream) -> dict[str, Any]:
         **root.schema(),
         "type": "object",
     }
+
+
+def validator(schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
+    """A compiled schema, whose formats are checked. The gateway and the stream job judge by the same. Raises ValueError."""
+    try:
+        # The linear-time engine first: no pattern can then be made to run long by a crafted value.
+        return _compiled(schema, jsonschema_rs.RegexOptions())
+    except (ValueError, jsonschema_rs.ReferencingError):
+        pass
+    try:
+        return _compiled(schema, jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000))
+    except jsonschema_rs.ReferencingError as failure:
+        raise ValueError(str(failure)) from None
+
+
+def _compiled(schema: dict[str, Any], engine: Any) -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator(schema, validate_formats=True, pattern_options=engine)
 
 
 def column_schema(column: Column) -> dict[str, Any]:

@@ -1,10 +1,8 @@
 """What a contract forbids, over whole columns: each check says which rows break it, and in which words."""
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 import numpy as np
@@ -13,16 +11,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from catalog.contract import Column, Rule, Stream
-from stream_jobs.columns import ColumnConverter, Typed
+from catalog.json_schema import FORMATS, validator
+from stream_jobs.columns import Typed
+from stream_jobs.literals import comparison, held_by, literal
 from stream_jobs.types import arrow_type, describe
 
-FORMATS = {
-    "uuid": r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
-    "email": r"^[^@\s]+@[^@\s]+$",
-    "uri": r"^[A-Za-z][A-Za-z0-9+.-]*:\S*$",
-    "ipv4": r"^((25[0-5]|2[0-4]\d|1?\d?\d)(\.|$)){4}$",
-}
 Mask = NDArray[np.bool_]
+_EXACT = Context(prec=700)  # no quotient of two decimals of a contract has more digits
 Columns = Mapping[str, Typed]
 
 
@@ -53,17 +48,17 @@ def mask_of(array: pa.Array | pa.ChunkedArray) -> Mask:
     return np.asarray(pc.fill_null(array, False), dtype=np.bool_)
 
 
-def matches(array: pa.Array, pattern: str) -> Mask:
-    """Rows whose text has a match of the pattern somewhere; null rows have one."""
-    try:
-        return np.asarray(pc.fill_null(pc.match_substring_regex(array, pattern), True), dtype=np.bool_)
-    except pa.ArrowInvalid:
-        # RE2 looks neither ahead nor behind; Python does. Texts of such columns repeat.
-        compiled = re.compile(pattern, re.ASCII)
-        encoded = array.dictionary_encode()
-        texts = encoded.dictionary.to_pylist()
-        hits = np.array([*(compiled.search(text) is not None for text in texts), True], dtype=np.bool_)
-        return hits[np.asarray(pc.fill_null(encoded.indices, len(texts)))]
+def judged_by(schema: dict[str, Any]) -> Callable[[pa.Array], Mask]:
+    """Rows that a JSON Schema refuses, by the validator that the gateway has, so that both say the same. Raises ValueError."""
+    one, many = validator(schema), validator({"items": schema})
+
+    def broken(array: pa.Array) -> Mask:
+        values = array.to_pylist()
+        if many.is_valid(values):
+            return np.zeros(len(values), dtype=np.bool_)
+        return np.array([value is not None and not one.is_valid(value) for value in values], dtype=np.bool_)
+
+    return broken
 
 
 def _of_column(column: Column) -> Iterator[Check]:
@@ -103,11 +98,10 @@ Limit = tuple[str, str, Callable[[pa.Array], Mask]]
 
 
 def _limits(column: Column) -> Iterator[Limit]:
-    limits, kind = column.limits, arrow_type(column)
+    limits = column.limits
     if column.allowed:
         permitted = ", ".join(map(str, column.allowed[:12])) + (", …" if len(column.allowed) > 12 else "")
-        values = pa.array([_literal(column, value) for value in column.allowed], kind)
-        yield "enum", f"is none of {permitted}", lambda array: mask_of(pc.invert(_among(array, values)))
+        yield "enum", f"is none of {permitted}", _none_of(column, column.allowed)
     bounds = (
         ("minimum", limits.minimum, pc.less, "is less than"),
         ("maximum", limits.maximum, pc.greater, "is more than"),
@@ -116,9 +110,9 @@ def _limits(column: Column) -> Iterator[Limit]:
     )
     for rule, bound, compare, words in bounds:
         if bound is not None:
-            yield rule, f"{words} {bound}", _comparison(column, bound, compare)
+            yield rule, f"{words} {bound}", comparison(column, bound, compare)
     if limits.multiple_of is not None:
-        yield "multipleOf", f"is not a multiple of {limits.multiple_of}", _not_multiple(limits.multiple_of)
+        yield "multipleOf", f"is not a multiple of {limits.multiple_of}", _not_multiple(column, limits.multiple_of)
     yield from _text_limits(column)
     yield from _list_limits(column)
 
@@ -133,10 +127,9 @@ def _text_limits(column: Column) -> Iterator[Limit]:
         message = f"has more than {high} characters"
         yield "maxLength", message, lambda array: mask_of(pc.greater(pc.utf8_length(array), high))
     if pattern is not None:
-        yield "pattern", f"does not match {pattern}", lambda array: ~matches(array, pattern)
-    form = FORMATS.get(column.format or "") if column.logical_type == "string" else None
-    if form is not None:
-        yield "format", f"is not of the format {column.format}", lambda array: ~matches(array, form)
+        yield "pattern", f"does not match {pattern}", judged_by({"pattern": pattern})
+    if column.logical_type == "string" and column.format in FORMATS:
+        yield "format", f"is not of the format {column.format}", judged_by({"format": column.format})
 
 
 def _list_limits(column: Column) -> Iterator[Limit]:
@@ -156,62 +149,61 @@ def _list_limits(column: Column) -> Iterator[Limit]:
         yield "uniqueItems", "has items that are equal", _repeated_items
 
 
-def _literal(column: Column, value: Any) -> Any:
-    """A value of the contract (YAML) as the column holds it."""
-    if column.logical_type in ("date", "timestamp"):
-        return ColumnConverter(column)([value]).array[0].as_py()
-    return Decimal(str(value)) if column.decimal else value
+def _none_of(column: Column, allowed: tuple[Any, ...]) -> Callable[[pa.Array], Mask]:
+    """Rows that have a value which is none of these."""
+    kind = arrow_type(column)
+    if pa.types.is_nested(kind):
+        known = {frozen(value) for value in allowed}
+        return lambda array: np.array(
+            [v is not None and frozen(v) not in known for v in array.to_pylist()], dtype=np.bool_
+        )
+    # What the column can't hold is never there.
+    literals = [literal(column, value) for value in allowed]
+    values = pa.array([value for value in literals if held_by(kind, value)], kind)
+    return lambda array: mask_of(pc.and_(pc.is_valid(array), pc.invert(pc.is_in(array, values))))
 
 
-def _among(array: pa.Array, values: pa.Array) -> pa.Array:
-    # is_in says no to null; nothing is said about a value that is not there.
-    return pc.if_else(pc.is_valid(array), pc.is_in(array, values), None)
-
-
-def _comparison(column: Column, bound: Any, compare: Callable[..., Any]) -> Callable[[pa.Array], Mask]:
-    literal = _literal(column, bound)
-    if column.decimal:
-        # A bound may have more digits than the column.
-        return lambda array: mask_of(compare(array, pa.scalar(literal)))
-    if column.logical_type in ("date", "timestamp") and isinstance(literal, date):
-        return lambda array: mask_of(compare(array, pa.scalar(literal, array.type)))
-    return lambda array: mask_of(compare(array, literal))
-
-
-def _not_multiple(of: float) -> Callable[[pa.Array], Mask]:
+def _not_multiple(column: Column, of: float) -> Callable[[pa.Array], Mask]:
     step = Decimal(str(of))
-
-    def broken(array: pa.Array) -> Mask:
-        if pa.types.is_integer(array.type) and step == int(step):
-            values = np.asarray(pc.fill_null(array, 0))
-            return np.asarray(values % int(step) != 0, dtype=np.bool_)
-        # Of a float the shortest decimal that reads as it: 0.3 is a multiple of 0.1, though not in binary.
-        return np.array([v is not None and Decimal(str(v)) % step != 0 for v in array.to_pylist()], dtype=np.bool_)
-
-    return broken
+    if column.decimal:
+        return lambda array: np.array(
+            [v is not None and _EXACT.remainder(v, step) != 0 for v in array.to_pylist()], dtype=np.bool_
+        )
+    by_schema = judged_by({"multipleOf": of})
+    if column.logical_type == "integer" and step == int(step):
+        return lambda array: np.asarray(np.asarray(pc.fill_null(array, 0)) % int(step) != 0, dtype=np.bool_)
+    if pa.types.is_float32(arrow_type(column)):
+        # The shortest decimal that reads as it, as it stood in the payload: 0.1 is another number in 64 bits.
+        return lambda array: by_schema(
+            pa.array([None if v is None else float(str(np.float32(v))) for v in array.to_pylist()])
+        )
+    return by_schema
 
 
 def _repeated_items(array: pa.Array) -> Mask:
-    return np.array([v is not None and _repeats(v) for v in array.to_pylist()], dtype=np.bool_)
+    return np.array([v is not None and len(set(map(frozen, v))) < len(v) for v in array.to_pylist()], dtype=np.bool_)
 
 
-def _repeats(items: list[Any]) -> bool:
-    return any(item in items[:place] for place, item in enumerate(items))
+def frozen(value: Any) -> Hashable:
+    """A list or object as something that can be looked up."""
+    if isinstance(value, dict):
+        return frozenset((name, frozen(inner)) for name, inner in value.items())
+    return tuple(map(frozen, value)) if isinstance(value, list) else value
 
 
 def _of_rule(rule: Rule, column: Column) -> Check:
-    kind = arrow_type(column)
-    allowed = pa.array([_literal(column, value) for value in rule.allowed], kind) if rule.allowed else None
+    is_none = _none_of(column, rule.allowed) if rule.allowed else None
+    differs = judged_by({"pattern": rule.pattern}) if rule.pattern is not None else None
 
     def broken(columns: Columns) -> Mask:
         array = columns[column.name].array
         if rule.not_null:
             return np.asarray(pc.is_null(array), dtype=np.bool_)
         mask = np.zeros(len(array), dtype=np.bool_)
-        if allowed is not None:
-            mask |= mask_of(pc.invert(_among(array, allowed)))
-        if rule.pattern is not None:
-            mask |= ~matches(array, rule.pattern)
+        if is_none is not None:
+            mask |= is_none(array)
+        if differs is not None:
+            mask |= differs(array.cast(pa.string()))
         return mask
 
     return Check(rule.name, rule.column, rule.message, broken)

@@ -7,34 +7,32 @@ others keep theirs. Both ways give the same result for the same value, whatever 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from functools import lru_cache
+from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_FLOOR, Context, Decimal
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog.contract import Column
-from catalog.errors import SluiceError
 from catalog.json_schema import EARLIEST, LATEST
-from stream_jobs.payloads import MISFIT
+from stream_jobs.formats import format_reader
+from stream_jobs.payloads import MISFIT, decimal, json_text, text_of, unquoted
 from stream_jobs.types import UTC_TIMESTAMP, arrow_type
 
 TIME = r"^([01]\d|2[0-3]):[0-5]\d(:([0-5]\d|60)(\.\d+)?)?([zZ]|[+-]\d\d:\d\d)?$"
-TIMESTAMP = r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?\s?([zZ]|[+-]\d\d:?\d\d)?$"
 # What Arrow's own parser reads like ours: seconds, at most 6 decimals, an offset.
 PLAIN_TIMESTAMP = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:?\d\d)$"
+_TIME = re.compile(TIME, re.ASCII)
 _TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d(?::\d\d)?)(?:\.(\d+))?\s?([zZ]|[+-]\d\d:?\d\d)?\Z", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
-_REFUSALS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, ValueError, TypeError)
-# Letters of the JDK's DateTimeFormatter that a contract's `format` may have, and Python's directives.
-JDK_LETTERS = {
-    "yyyy": "%Y", "uuuu": "%Y", "yy": "%y", "uu": "%y", "MMMM": "%B", "MMM": "%b", "MM": "%m", "M": "%m", "dd": "%d", "d": "%d",
-    "HH": "%H", "H": "%H", "hh": "%I", "h": "%I", "mm": "%M", "m": "%M", "ss": "%S", "s": "%S", "a": "%p", "EEEE": "%A",
-    "EEE": "%a", "EE": "%a", "E": "%a", "D": "%j", "DDD": "%j", "X": "%z", "XX": "%z", "XXX": "%z", "xx": "%z", "xxx": "%z",
-    "Z": "%z", **{"S" * n: "%f" for n in range(1, 7)},
-}  # fmt: skip
+_REFUSALS = (
+    pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ArithmeticError, ValueError, TypeError, RecursionError,
+)  # fmt: skip
+FIRST_DAY, LAST_DAY = pa.scalar(date.min, pa.date32()), pa.scalar(date.max, pa.date32())
+FIRST_MOMENT, LAST_MOMENT = (pa.scalar(s, UTC_TIMESTAMP) for s in (EARLIEST * 1_000_000, LATEST * 1_000_000 + 999_999))
+_DIGITS = Context(prec=80)  # of a decimal's 38, with whatever stands before and after them
 
 
 @dataclass(frozen=True)
@@ -54,23 +52,23 @@ class ColumnConverter:
 
     def __call__(self, values: list[Any]) -> Typed:
         """`values`: of the column's `json_type`, None or MISFIT."""
-        misfits = (
-            frozenset(row for row, value in enumerate(values) if value is MISFIT) if MISFIT in values else frozenset()
-        )
-        if not misfits:
-            try:
-                return Typed(self._all(values), misfits)
-            except _REFUSALS:
-                pass
+        try:
+            return Typed(self._all(values), frozenset())
+        except _REFUSALS:
+            return self._one_by_one(values)
+
+    def _one_by_one(self, values: list[Any]) -> Typed:
         converted: list[Any] = []
-        more = set(misfits)
+        misfits = []
         for row, value in enumerate(values):
             try:
-                converted.append(None if value is None or value is MISFIT else self._one(value))
-            except (*_REFUSALS, ArithmeticError):
+                if value is MISFIT:
+                    raise ValueError("not of the column's type")
+                converted.append(None if value is None else self._one(value))
+            except _REFUSALS:
                 converted.append(None)
-                more.add(row)
-        return Typed(pa.array(converted, self._kind), frozenset(more))
+                misfits.append(row)
+        return Typed(pa.array(converted, self._kind), frozenset(misfits))
 
 
 Conversions = tuple[Callable[[list[Any]], pa.Array], Callable[[Any], Any]]
@@ -79,21 +77,37 @@ Conversions = tuple[Callable[[list[Any]], pa.Array], Callable[[Any], Any]]
 def _conversions(column: Column, kind: pa.DataType) -> Conversions:
     """For a whole column (raises where a value does not fit), and for one value (raises, or gives what `kind` holds)."""
     match column.logical_type:
+        case "date" | "timestamp" | "time" if column.format and (column.logical_type, column.format) != ISO_DATE:
+            return _formatted(column, kind)
         case "date":
-            return _formatted(column, kind) if column.format not in (None, "yyyy-MM-dd") else (_dates, _date)
+            return _dates, _date
         case "timestamp" if column.encoding:
-            scale = 1_000 if column.encoding == "epoch-millis" else 1_000_000
-            return lambda values: _epochs(values, scale), lambda value: _epoch(value, scale)
+            digits = 3 if column.encoding == "epoch-millis" else 6
+            return _millis if digits == 3 else _seconds, lambda value: _epoch(value, digits)
         case "timestamp":
-            return _formatted(column, kind) if column.format else (_timestamps, _timestamp)
+            return _timestamps, _timestamp
         case "time":
             return _times, _time
+        case "array" if column.items is not None:
+            return _lists(column.items, kind)
+        case "object" if column.fields:
+            return _objects(column.fields, kind)
         case "object" | "array":
-            return _contained(column, kind)
-        case "number" if not column.decimal:
+            opening = b"{" if column.logical_type == "object" else b"["
+            return _each(lambda value: json_text(value, opening), kind)
+        case "number" if column.decimal:
+            return lambda values: _numbers(values).cast(kind), lambda value: _decimal(value, kind)
+        case "number":
             return lambda values: _floats(values, kind), lambda value: _floats([value], kind)[0].as_py()
         case _:
             return lambda values: pa.array(values, kind), lambda value: pa.scalar(value, kind).as_py()
+
+
+ISO_DATE = ("date", "yyyy-MM-dd")
+
+
+def _each(one: Callable[[Any], Any], kind: pa.DataType) -> Conversions:
+    return lambda values: pa.array([None if v is None else one(v) for v in values], kind), one
 
 
 def _floats(values: list[Any], kind: pa.DataType) -> pa.Array:
@@ -103,8 +117,35 @@ def _floats(values: list[Any], kind: pa.DataType) -> pa.Array:
     return found
 
 
+def _numbers(values: list[Any]) -> pa.Array:
+    """The texts of numbers; one that stands in a string is none to Arrow, and so read one by one."""
+    return pa.array([None if v is None else text_of(v) for v in values], pa.string())
+
+
+def _number(value: msgspec.Raw | bytes) -> Decimal | None:
+    text = text_of(value)
+    return None if text is None else decimal(unquoted(text))
+
+
+def _decimal(value: msgspec.Raw | bytes, kind: pa.Decimal128Type) -> Decimal | None:
+    number = _number(value)
+    if number is None:
+        return None
+    fitted = number.quantize(Decimal(1).scaleb(-kind.scale), context=_DIGITS)
+    if fitted != number or len(fitted.as_tuple().digits) > kind.precision:
+        raise ValueError("it would lose digits")
+    return fitted
+
+
 def _dates(values: list[Any]) -> pa.Array:
-    return pc.cast(pa.array(values, pa.string()), pa.date32())
+    return _within(pc.cast(pa.array(values, pa.string()), pa.date32()), FIRST_DAY, LAST_DAY)
+
+
+def _within(moments: pa.Array, first: pa.Scalar, last: pa.Scalar) -> pa.Array:
+    """The same. Raises ValueError where a moment is out of the years that every engine can show."""
+    if pc.any(pc.or_(pc.less(moments, first), pc.greater(moments, last))).as_py():
+        raise ValueError("out of the years 1 to 9999")
+    return moments
 
 
 def _date(text: str) -> date:
@@ -120,7 +161,7 @@ def _timestamps(values: list[Any]) -> pa.Array:
 def _timestamps_of(texts: pa.Array) -> pa.Array:
     if not pc.all(pc.match_substring_regex(texts, PLAIN_TIMESTAMP)).as_py():
         raise ValueError("not all plain")
-    return pc.cast(texts, UTC_TIMESTAMP)
+    return _within(pc.cast(texts, UTC_TIMESTAMP), FIRST_MOMENT, LAST_MOMENT)
 
 
 def _timestamp(text: str) -> datetime:
@@ -130,28 +171,41 @@ def _timestamp(text: str) -> datetime:
     day, clock, fraction, zone = found.groups()
     # A time without an offset is UTC; digits beyond the microsecond are cut off.
     part = f".{fraction[:6]:0<6}" if fraction else ""
-    return _utc(datetime.fromisoformat(f"{day}T{clock}{part if len(clock) > 5 else ''}{(zone or 'Z').upper()}"))
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _epochs(values: list[Any], scale: int) -> pa.Array:
-    return pc.cast(
-        pa.array([None if v is None else _epoch_micros(v, scale) for v in values], pa.int64()), UTC_TIMESTAMP
+    leap = clock.endswith(":60")
+    clock = clock.replace(":60", ":59") if leap else clock
+    moment = datetime.fromisoformat(f"{day}T{clock}{part if len(clock) > 5 else ''}{(zone or 'Z').upper()}").astimezone(
+        UTC
     )
+    if leap and (moment.hour, moment.minute) != (23, 59):
+        raise ValueError("a leap second is the last of a day of UTC")
+    # Clocks that count no leap seconds, as all tables do, show the second after it.
+    return moment + timedelta(seconds=1) if leap else moment
 
 
-def _epoch(value: int | Decimal, scale: int) -> datetime:
-    return pa.scalar(_epoch_micros(value, scale), UTC_TIMESTAMP).as_py()
+def _millis(values: list[Any]) -> pa.Array:
+    found = pa.array(values)  # of no given type: as int64 Arrow would take 1.5 for 1
+    if found.type not in (pa.int64(), pa.null()):
+        raise ValueError("not all whole numbers")
+    micros = pc.multiply_checked(found.cast(pa.int64()), 1000)
+    return _within(micros.cast(UTC_TIMESTAMP), FIRST_MOMENT, LAST_MOMENT)
 
 
-def _epoch_micros(value: int | Decimal, scale: int) -> int:
-    units = 1_000_000 // scale  # in a second
-    if not EARLIEST * units <= value < (LATEST + 1) * units:
-        raise ValueError(value)
-    return int(value * scale)
+def _seconds(values: list[Any]) -> pa.Array:
+    found = _numbers(values).cast(pa.decimal128(18, 6))
+    micros = pc.multiply(found, pa.scalar(Decimal(1_000_000), pa.decimal128(7, 0))).cast(pa.int64())
+    return _within(micros.cast(UTC_TIMESTAMP), FIRST_MOMENT, LAST_MOMENT)
+
+
+def _epoch(value: int | Decimal | msgspec.Raw | bytes, digits: int) -> datetime | None:
+    """The moment of a number of which so many decimals are whole microseconds; further ones are cut off."""
+    number = Decimal(value) if isinstance(value, int) else value if isinstance(value, Decimal) else _number(value)
+    if number is None:
+        return None
+    units = 10 ** (6 - digits)  # in a second
+    if not EARLIEST * units <= number < (LATEST + 1) * units:
+        raise ValueError("out of the years 1 to 9999")
+    micros = number.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_FLOOR, context=_DIGITS).scaleb(digits)
+    return pa.scalar(int(micros), UTC_TIMESTAMP).as_py()
 
 
 def _times(values: list[Any]) -> pa.Array:
@@ -162,60 +216,50 @@ def _times(values: list[Any]) -> pa.Array:
 
 
 def _time(text: str) -> str:
-    if not re.search(TIME, text, re.ASCII):
+    if not _TIME.fullmatch(text):
         raise ValueError(text)
     return text
 
 
 def _formatted(column: Column, kind: pa.DataType) -> Conversions:
-    """Dates and times written as the contract's `format` says. Files repeat them, so what was read is remembered."""
-    form = strptime_format(column.format or "", column.name)
-
-    @lru_cache(maxsize=10_000)
-    def one(text: str) -> date | datetime:
-        moment = _utc(datetime.strptime(text, form))
-        return moment.date() if pa.types.is_date(kind) else moment
-
-    return lambda values: pa.array([None if v is None else one(v) for v in values], kind), one
+    return _each(format_reader(column), kind)
 
 
-def strptime_format(pattern: str, name: str) -> str:
-    """Python's format of a JDK pattern. Raises SluiceError where it has letters that Python can't read."""
-    parts = []
-    for token in re.finditer(r"'((?:[^']|'')*)'|([A-Za-z])\2*|[^A-Za-z']", pattern):
-        text = token.group(0)
-        if token.group(2):
-            if text not in JDK_LETTERS:
-                raise SluiceError(f"property {name}: format {pattern!r} has {text}, which is not understood")
-            parts.append(JDK_LETTERS[text])
-        else:
-            literal = (token.group(1).replace("''", "'") or "'") if text.startswith("'") else text
-            parts.append(literal.replace("%", "%%"))
-    return "".join(parts)
+def _lists(items: Column, kind: pa.ListType) -> Conversions:
+    """The items of all lists are one column, which is converted like any other."""
+    whole, one = _conversions(items, kind.value_type)
+
+    def lists(values: list[Any]) -> pa.Array:
+        ends = [0]
+        flat: list[Any] = []
+        for value in values:
+            flat += value or ()
+            ends.append(len(flat))
+        absent = pa.array([value is None for value in values], pa.bool_())
+        return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), whole(flat), type=kind, mask=absent)
+
+    def single(value: Sequence[Any]) -> list[Any]:
+        return [None if item is None else one(item) for item in value]
+
+    return lists, single
 
 
-def _contained(column: Column, kind: pa.DataType) -> Conversions:
-    """Objects and arrays: as their JSON text, or with each member converted in its turn."""
-    if pa.types.is_string(kind):
+def _objects(fields: tuple[Column, ...], kind: pa.StructType) -> Conversions:
+    """Each member is a column over all objects."""
+    members = [(field.name, *_conversions(child, field.type)) for child, field in zip(fields, kind, strict=True)]
 
-        def text(value: Any) -> str:
-            return bytes(value).decode()
+    def objects(values: list[Any]) -> pa.Array:
+        if MISFIT in values:
+            raise ValueError("not all objects")
+        columns = [whole([None if v is None else getattr(v, name) for v in values]) for name, whole, _ in members]
+        absent = pa.array([value is None for value in values], pa.bool_())
+        return pa.StructArray.from_arrays(columns, fields=list(kind), mask=absent)
 
-        return lambda values: pa.array([None if v is None else text(v) for v in values], kind), text
-    if column.logical_type == "array" and column.items is not None:
-        _, element = _conversions(column.items, arrow_type(column.items))
+    def single(value: Any) -> dict[str, Any]:
+        held = ((name, getattr(value, name), one) for name, _, one in members)
+        return {name: None if inner is None else one(inner) for name, inner, one in held}
 
-        def items(value: Sequence[Any]) -> list[Any]:
-            return [None if v is None else element(v) for v in value]
-
-        return lambda values: pa.array([None if v is None else items(v) for v in values], kind), items
-    members = [(child.name, _conversions(child, arrow_type(child))[1]) for child in column.fields]
-
-    def fields(value: Any) -> dict[str, Any]:
-        held = ((name, getattr(value, name), convert) for name, convert in members)
-        return {name: None if inner is None else convert(inner) for name, inner, convert in held}
-
-    return lambda values: pa.array([None if v is None else fields(v) for v in values], kind), fields
+    return objects, single
 
 
 def timestamps(texts: pa.Array) -> pa.Array:
@@ -229,5 +273,5 @@ def timestamps(texts: pa.Array) -> pa.Array:
 def _moment_or_none(text: str | None) -> datetime | None:
     try:
         return None if text is None else _timestamp(text)
-    except (*_REFUSALS, ArithmeticError):
+    except _REFUSALS:
         return None

@@ -1,15 +1,15 @@
 """Which rows of a batch are repeats of an event that was handled before.
 
 A repeat is a row whose event id stands in bronze, received within the stream's horizon, at an offset that was handled
-earlier; within one batch the lowest (partition, offset) is the first. So the verdict follows from bronze and the batch's
-range alone, and a batch that is done again after a crash is judged the same.
+earlier; within one batch the lowest (partition, offset) is the first. Bronze's rows count whether they were repeats or not. So
+the verdict follows from bronze and the batch's range alone, and a batch that is done again after a crash is judged the same.
 
 Nearly all ids are new. A set of their 64-bit hashes says so without a look at the tables; only rows whose hash is known,
 or stands twice in the batch, are compared by the id itself.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -84,7 +84,7 @@ def hashed(values: pa.ChunkedArray | Iterable[object]) -> Hashes:
     return np.fromiter(map(hash, listed), dtype=np.int64, count=len(listed))
 
 
-# Looks ids up in bronze: (ids, oldest receipt) → batches of event_id, partition, offset.
+# Looks ids up in bronze: (ids, oldest receipt) → batches of event_id, received_at, partition, offset.
 LookUp = Callable[[list[str], datetime], Iterator[pa.RecordBatch]]
 
 
@@ -93,26 +93,31 @@ def repeats(rows: pa.Table, suspects: Mask, horizon_days: int, handled: Mapping[
 
     `rows`: bronze rows of the batch; `suspects`: those that may repeat; `handled`: the offsets that silver had before.
     """
+    again = np.zeros(len(rows), dtype=np.bool_)
     asked = np.flatnonzero(suspects)
     few = rows.select(["event_id", "received_at", "partition", "offset"]).take(asked)
-    ids = few.column("event_id").to_pylist()
-    oldest = pc.min(few.column("received_at")).as_py()
-    known = _handled_before(look_up(sorted(set(ids)), oldest - timedelta(days=horizon_days)), handled)
-    places = list(zip(few.column("partition").to_pylist(), few.column("offset").to_pylist(), strict=True))
-    first: dict[str, tuple[int, int]] = {}
-    for event_id, place in zip(ids, places, strict=True):
-        first[event_id] = min(place, first.get(event_id, place))
-    again = np.zeros(len(rows), dtype=np.bool_)
-    again[asked] = [i in known or place != first[i] for i, place in zip(ids, places, strict=True)]
+    ids, received, *place = (column.to_pylist() for column in few.columns)
+    if not ids:
+        return again
+    horizon, oldest = timedelta(days=horizon_days), min(received)
+    since = oldest - min(horizon, oldest - datetime.min.replace(tzinfo=UTC))
+    newest = _handled_before(look_up(sorted(set(ids)), since), handled)
+    for _, row, event_id, moment in sorted(zip(zip(*place, strict=True), asked, ids, received, strict=True)):
+        before = newest.get(event_id)
+        again[row] = before is not None and moment - before <= horizon
+        newest[event_id] = moment if before is None else max(before, moment)
     return again
 
 
-def _handled_before(found: Iterator[pa.RecordBatch], handled: Mapping[int, int]) -> set[str]:
-    known: set[str] = set()
+def _handled_before(found: Iterator[pa.RecordBatch], handled: Mapping[int, int]) -> dict[str, datetime]:
+    """When each id was received last among the rows below these offsets."""
+    newest: dict[str, datetime] = {}
     for batch in found:
         before = np.zeros(len(batch), dtype=np.bool_)
         partitions, offsets = (batch.column(name).to_numpy() for name in ("partition", "offset"))
         for partition, offset in handled.items():
             before |= (partitions == partition) & (offsets < offset)
-        known.update(batch.column("event_id").filter(pa.array(before)).to_pylist())
-    return known
+        rows = batch.filter(pa.array(before))
+        for event_id, moment in zip(*(rows.column(n).to_pylist() for n in ("event_id", "received_at")), strict=True):
+            newest[event_id] = max(moment, newest.get(event_id, moment))
+    return newest

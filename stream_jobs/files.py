@@ -26,6 +26,8 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.typedef import Record
 
+# Of a folder, and of all folders of a partition: an S3 key may have 1,024 bytes, and MinIO's files have names of 255.
+LONGEST_NAME, LONGEST_PATH = 200, 600
 # Column ids that Iceberg's specification reserves for position delete files.
 DELETE_SCHEMA = pa.schema(
     [
@@ -116,8 +118,7 @@ class TableFiles:
             yield (rows if len(groups) == 1 else rows.take(chosen)), partition
 
     def _write(self, rows: pa.Table, partition: tuple[Any, ...]) -> str:
-        folder = self._spec.partition_to_path(Record(*partition), self._schema) + "/" if partition else ""
-        location = f"{self._location}/data/{folder}{uuid4()}.parquet"
+        location = f"{self._location}/data/{self._folder(partition)}{uuid4()}.parquet"
         size, metadata = self._put(location, rows)
         facts = data_file_statistics_from_parquet_metadata(metadata, self._statistics, self._paths).to_serialized_dict()
         described = {
@@ -129,6 +130,13 @@ class TableFiles:
             "split-offsets": facts["split_offsets"],
         }  # fmt: skip
         return orjson.dumps(described).decode()
+
+    def _folder(self, partition: tuple[Any, ...]) -> str:
+        """For people alone: readers take the partition from the manifests. So one whose name no store takes is left out."""
+        if not partition:
+            return ""
+        path = self._spec.partition_to_path(Record(*partition), self._schema)
+        return "" if max(map(len, path.split("/"))) > LONGEST_NAME or len(path) > LONGEST_PATH else f"{path}/"
 
     def _write_delete(self, spec_id: int, partition: tuple[Any, ...], positions: list[tuple[str, int]]) -> str:
         rows = pa.table([pa.array(list(column)) for column in zip(*positions, strict=True)], schema=DELETE_SCHEMA)

@@ -91,15 +91,25 @@ class Held:
         return alive
 
     def _columns(self, path: str) -> pa.Table:
-        return self._read(path, [*self._key, *self._rank])
+        return self._read(path, list(dict.fromkeys([*self._key, *self._rank])))
 
     def _read(self, path: str, columns: list[str]) -> pa.Table:
         found = self._cache.get(path)
         if found is None:
-            found = pq.read_table(path.split("://", 1)[1], filesystem=self._files, columns=list(dict.fromkeys(columns)))
+            found = self._with_all(
+                pq.read_table(path.split("://", 1)[1], filesystem=self._files, columns=columns), columns
+            )
             self._cache[path] = found
             while len(self._cache) > 1 and sum(table.nbytes for table in self._cache.values()) > CACHE_BYTES:
                 self._cache.popitem(last=False)
         else:
             self._cache.move_to_end(path)
+        return found
+
+    @staticmethod
+    def _with_all(found: pa.Table, columns: list[str]) -> pa.Table:
+        """A column that is younger than the file has no values in it."""
+        for name in columns:
+            if name not in found.column_names:
+                found = found.append_column(name, pa.nulls(len(found)))
         return found

@@ -88,6 +88,7 @@ class _Headers:
 
 
 def _identified(ids: pa.Array, topic: pa.Array, partition: pa.Array, offset: pa.Array) -> pa.Array:
+    ids = pc.if_else(pc.equal(ids, ""), None, ids)  # CloudEvents knows no empty id, and it would be everybody's
     if not ids.null_count:
         return ids
     place = pc.binary_join_element_wise(topic, partition.cast(pa.string()), offset.cast(pa.string()), "/")

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog.contract import Stream
-from stream_jobs.checks import Mask, checks
+from catalog.errors import SluiceError
+from stream_jobs.checks import Check, Mask, checks
 from stream_jobs.columns import ColumnConverter
 from stream_jobs.payloads import PayloadReader
 from stream_jobs.rules import SqlRules
@@ -50,7 +51,7 @@ class Refiner:
         self._names = [column.name for column in stream.columns]
         self._read = PayloadReader(stream)
         self._converters = [ColumnConverter(column) for column in stream.columns]
-        self._checks = checks(stream)
+        self._checks = _tried(checks(stream), stream, self._converters)
         typed = pa.schema([(column.name, arrow_type(column)) for column in stream.columns])
         self._schema = pa.schema([*typed, *PROVENANCE])
         self._rules = SqlRules(stream, self._schema)
@@ -64,7 +65,7 @@ class Refiner:
 
     def __call__(self, bronze: pa.Table) -> Refined:
         """`bronze`: rows in bronze's columns."""
-        payloads = self._read(bronze.column("payload").to_pylist())
+        payloads = self._read(bronze.column("payload"))
         columns = {
             name: convert(values)
             for name, convert, values in zip(self._names, self._converters, payloads.values, strict=True)
@@ -93,3 +94,17 @@ class Refiner:
     def _quarantine(self, typed: pa.Table, bronze: pa.Table, reasons: list[list[object]]) -> pa.Table:
         with_payload = typed.append_column("payload", bronze.column("payload"))
         return with_payload.append_column("_violations", pa.array(reasons, pa.list_(VIOLATION)))
+
+
+def _tried(found: list[Check], stream: Stream, converters: list[ColumnConverter]) -> list[Check]:
+    """The same, when each has been tried on no rows: one that can't judge its column must not wait for the first batch."""
+    columns = {column.name: convert([]) for column, convert in zip(stream.columns, converters, strict=True)}
+    for check in found:
+        try:
+            check.broken(columns)
+        except (pa.ArrowException, TypeError) as failure:
+            reason = str(failure).splitlines()[0]
+            raise SluiceError(
+                f"contract {stream.name}: {check.rule} of {check.column} can't be judged: {reason}"
+            ) from None
+    return found

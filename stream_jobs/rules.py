@@ -24,11 +24,13 @@ class SqlRules:
             return
         self._connection = duckdb.connect(config={"threads": "1", "memory_limit": "256MB"})
         self._connection.execute("set TimeZone = 'UTC'")
-        self._queries = [_query(rule) for rule in self.rules]
-        self._all = f"select {', '.join(query for query in self._queries)} from typed"
-        for rule, query in zip(self.rules, self._queries, strict=True):
+        self._connection.execute("set enable_external_access = false")  # a rule judges a row, and reads no files
+        good = [f"coalesce(({_in_duckdb(rule)}), true)" for rule in self.rules]
+        self._all = f"select {', '.join(f'not {each}' for each in good)} from typed"
+        self._row_by_row = f"select {', '.join(f'not coalesce(try({each}), false)' for each in good)} from typed"
+        for rule, each in zip(self.rules, good, strict=True):
             try:
-                self._ask(f"select {query} from typed", schema.empty_table())
+                self._ask(f"select not {each}, try({each}) from typed", schema.empty_table())
             except duckdb.Error as failure:
                 reason = str(failure).splitlines()[0]
                 raise SluiceError(f"contract {stream.name}: rule {rule.name}: {rule.expression!r}: {reason}") from None
@@ -39,8 +41,8 @@ class SqlRules:
             return []
         try:
             return self._ask(self._all, typed)
-        except duckdb.Error:
-            return [self._row_by_row(query, typed) for query in self._queries]
+        except (duckdb.DataError, duckdb.ProgrammingError):
+            return self._ask(self._row_by_row, typed)
 
     def _ask(self, sql: str, typed: pa.Table) -> list[Mask]:
         self._connection.register("typed", typed)
@@ -50,17 +52,8 @@ class SqlRules:
             self._connection.unregister("typed")
         return [np.asarray(column.to_numpy(), dtype=np.bool_) for column in found.columns]
 
-    def _row_by_row(self, query: str, typed: pa.Table) -> Mask:
-        """Halves the rows until those are found that the expression fails on."""
-        try:
-            return self._ask(f"select {query} from typed", typed)[0]
-        except duckdb.Error:
-            if len(typed) == 1:
-                return np.ones(1, dtype=np.bool_)
-            half = len(typed) // 2
-            return np.concatenate([self._row_by_row(query, typed[:half]), self._row_by_row(query, typed[half:])])
 
-
-def _query(rule: Rule) -> str:
-    expression: Sequence[str] = sqlglot.transpile(rule.expression or "true", read="spark", write="duckdb")
-    return f"not coalesce(({expression[0]}), true)"
+def _in_duckdb(rule: Rule) -> str:
+    # Quoted names: a column may be called what is a word of DuckDB's.
+    said: Sequence[str] = sqlglot.transpile(rule.expression or "true", read="spark", write="duckdb", identify=True)
+    return said[0]

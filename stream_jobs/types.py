@@ -1,6 +1,5 @@
 """A contract's types as Arrow keeps them and as JSON writes them."""
 
-from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
@@ -37,27 +36,35 @@ def arrow_type(column: Column) -> pa.DataType:
 
 
 def json_type(column: Column) -> Any:
-    """The JSON that a well-formed payload has for this column, as a type for msgspec. Dates and times are still text."""
+    """The JSON that a well-formed payload has for this column, as a type for msgspec. Dates and times are still text.
+
+    Raw is the text of the JSON: of decimals, for a float has not all their digits, and of what is kept as text.
+    """
     match column.logical_type:
         case "integer":
             low, high = integer_bounds(column)
             return Annotated[int, msgspec.Meta(ge=low, le=high)]
         case "number":
-            return Decimal if column.decimal else float
+            return msgspec.Raw if column.decimal else float
         case "boolean":
             return bool
         case "timestamp" if column.encoding:
-            # Not float: milliseconds are whole numbers, and a float of a time has not all its digits.
-            return int | Decimal if column.encoding == "epoch-seconds" else int
+            return msgspec.Raw if column.encoding == "epoch-seconds" else int
         case "string" | "date" | "timestamp" | "time":
             return str
         case "array" if column.items is not None:
-            return list[json_type(column.items) | None]  # type: ignore[misc]
+            return list[or_null(json_type(column.items))]  # type: ignore[misc]
         case "object" if column.fields:
-            members = [(child.name, json_type(child) | None, None) for child in column.fields]
+            members = [(child.name, or_null(json_type(child)), None) for child in column.fields]
             return msgspec.defstruct("Nested", members)
         case _:
             return msgspec.Raw
+
+
+def or_null(kind: Any) -> Any:
+    """A type of `json_type`, or null."""
+    # Raw is null's text too; in a union msgspec would take nothing else for it.
+    return kind if kind is msgspec.Raw else kind | None
 
 
 def describe(column: Column) -> str:
