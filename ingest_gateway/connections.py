@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from ingest_gateway import problems
 from ingest_gateway.ids import request_id
+from ingest_gateway.metrics import CONNECTIONS, TURNED_AWAY
 from ingest_gateway.problems import Problem
 from ingest_gateway.settings import GatewaySettings, gateway_settings
 
@@ -39,6 +40,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request, or refuse where there are too many connections."""
         super().connection_made(transport)
+        CONNECTIONS.inc()
         limits = _settings()
         self._patience = limits.header_timeout
         self._head_since = self.loop.time()  # when the request began whose headers are not complete; else infinity
@@ -52,6 +54,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         self._timer.cancel()
+        CONNECTIONS.dec()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -106,6 +109,7 @@ class Connection(HttpToolsProtocol):
 
     def _cut(self) -> None:
         """End at once: a close alone would leave what the client doesn't read with the system, for minutes."""
+        TURNED_AWAY.labels("no-progress").inc()
         connection = self.transport.get_extra_info("socket")
         if connection is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -115,6 +119,7 @@ class Connection(HttpToolsProtocol):
         """Answer and close, past the application."""
         if self.transport.is_closing():
             return
+        TURNED_AWAY.labels(problem.slug).inc()
         body = problem.document(request_id(None))
         headers = {"content-type": problems.CONTENT_TYPE.decode(), "content-length": str(len(body)),
                    "connection": "close", "x-content-type-options": "nosniff", **problem.headers}  # fmt: skip

@@ -33,6 +33,12 @@ IN_FLIGHT_BYTES = Gauge(
 IN_FLIGHT_REQUESTS = Gauge(
     "sluice_gateway_in_flight_requests", "Requests under way now", multiprocess_mode="livesum"
 )  # fmt: skip
+CONNECTIONS = Gauge("sluice_gateway_connections", "Connections that are open now", multiprocess_mode="livesum")
+TURNED_AWAY = Counter(
+    "sluice_gateway_turned_away_total",
+    "Connections that were ended before or after what they asked, by reason",
+    ("reason",),
+)
 BROKER_UP = Gauge("sluice_gateway_broker_up", "1 while Kafka answers", multiprocess_mode="livemin")
 SPOOL_BYTES = Gauge(
     "sluice_gateway_spool_bytes", "Bytes of the spool on disk", multiprocess_mode="livesum"

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -83,7 +84,7 @@ async def _send(
 ) -> int:
     number = 0
     loop = asyncio.get_running_loop()
-    async with AsyncClient(url, stream) as client:
+    async with AsyncClient(url, stream, key=os.environ.get("SLUICE_API_KEY")) as client:
         for turn in range(seconds * BATCHES_PER_SECOND):
             await asyncio.sleep(max(0.0, started + turn / BATCHES_PER_SECOND - loop.time()))
             events = [

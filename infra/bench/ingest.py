@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -21,8 +22,9 @@ async def ingest(lake: LakeSettings, streams: Mapping[str, Any], events: int) ->
     bodies = [b"\n".join(itertools.islice(records, BATCH)) for _ in range(max(1, events // BATCH))]
     url = f"{lake.gateway_url}/v1/streams/orders/events"
     queue = iter(bodies)
+    key = {"x-api-key": os.environ["SLUICE_API_KEY"]} if "SLUICE_API_KEY" in os.environ else {}
     async with httpx.AsyncClient(
-        headers={"content-type": "application/x-ndjson"}, timeout=60, trust_env=False
+        headers={"content-type": "application/x-ndjson", **key}, timeout=60, trust_env=False
     ) as client:
 
         async def sender() -> int:

@@ -1,6 +1,7 @@
 """`sluice up --demo`: four demo sets through the gateway, and where they went."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -99,7 +100,8 @@ def _send(sets: list[DemoSet], url: str, console: Console) -> None:
 
 async def _deliver(one: DemoSet, url: str, update: Callable[[Tally], None]) -> Tally:
     ids = iter(one.ids)
-    async with AsyncClient(url, one.stream.name, source="/sluice/demo", retry=Retry(60)) as client:
+    key = os.environ.get("SLUICE_API_KEY")
+    async with AsyncClient(url, one.stream.name, source="/sluice/demo", key=key, retry=Retry(60)) as client:
         return await deliver(iter(one.records), client, lambda payload: next(ids), on_progress=update)
 
 

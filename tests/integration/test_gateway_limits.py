@@ -207,6 +207,18 @@ def test_all_workers_count_together(limited: tuple[Gateway, Keys]) -> None:
     assert httpx.get(f"{gateway.url}/healthz", headers={"x-forwarded-for": "203.0.113.3"}).status_code == 200
     page = httpx.get(f"{gateway.url}/v1/streams", headers={"x-forwarded-for": "203.0.113.3"})
     assert page.status_code == 429
+    told = httpx.get(f"{gateway.url}/metrics", headers=gateway.operator).text
+    assert 'sluice_gateway_request_seconds_count{status="429"} 20.0' in told
+
+
+def test_who_was_turned_away_is_counted(gateway: Gateway) -> None:
+    with connect(gateway) as connection:
+        connection.sendall(b"nonsense\r\n\r\n")
+        assert answer_on(connection)[0] == 400
+    told = httpx.get(f"{gateway.url}/metrics").text
+    assert 'sluice_gateway_turned_away_total{reason="not-http"}' in told
+    open_now = next(line for line in told.splitlines() if line.startswith("sluice_gateway_connections "))
+    assert 1 <= float(open_now.split()[1]) <= 3
 
 
 def test_no_limit_no_headers(gateway: Gateway, tmp_path: Path) -> None:
