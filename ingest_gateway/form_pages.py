@@ -22,11 +22,13 @@ from ingest_gateway.submit import take
 
 
 async def empty(request: Request) -> Response:
-    """The form, for filling in. `?zone=` chooses its time zone."""
+    """The form, for filling in. A link can do part of it: `?zone=` and the fields' names."""
     gateway: Gateway = request.app.state.gateway
     served = gateway.stream(request.path_params["stream"])
     zone = request.query_params.get("zone", "UTC")
-    return _form(request, served, Filled(zone_name=zone if zone in zones() else "UTC"))
+    asked = request.query_params.multi_items()
+    texts = forms.grouped([pair for pair in asked if pair[0] in {one.name for one in flat(fields(served.stream))}])
+    return _form(request, served, Filled(texts, zone_name=zone if zone in zones() else "UTC"))
 
 
 async def send(request: Request) -> Response:

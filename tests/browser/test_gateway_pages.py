@@ -146,6 +146,15 @@ def test_an_entry_is_filled_in_mended_and_received(
     assert page.locator("dl code").text_content() == first  # the same entry, sent twice, is one event
 
 
+def test_a_link_fills_in_fields(visit: Open) -> None:
+    page = visit("/forms/{sink}?code=AB7&size=medium&fragile=true&tags=a&tags=b&zone=Asia/Tokyo&notes=%3Cb%3E&lang=en")
+    expect(page.get_by_label("Code")).to_have_value("AB7")
+    expect(page.get_by_role("radiogroup", name="Size").get_by_label("medium")).to_be_checked()
+    expect(page.get_by_label("Tags")).to_have_value("a\nb")
+    expect(page.get_by_label("Notes")).to_have_value("<b>")
+    expect(page.locator("#zone")).to_have_value("Asia/Tokyo")
+
+
 def test_the_browser_itself_stops_what_is_plainly_wrong(visit: Open) -> None:
     page = visit("/forms/{orders}")
     page.get_by_label("Quantity").fill("0")
@@ -165,8 +174,8 @@ def test_a_form_with_every_kind_of_field_can_be_sent(visit: Open) -> None:
     }  # fmt: skip
     for label, text in texts.items():
         page.get_by_label(label).and_(page.locator("input, textarea")).first.fill(text)
-    page.get_by_role("group", name="Size").get_by_label("medium").check()
-    page.get_by_role("group", name="Fragile").get_by_label("Yes").check()
+    page.get_by_role("radiogroup", name="Size").get_by_label("medium").check()
+    page.get_by_role("radiogroup", name="Fragile").get_by_label("Yes").check()
     page.get_by_label("Grade").select_option("4")
     page.get_by_role("button", name="Send", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Received")

@@ -9,6 +9,7 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+import schemathesis
 
 from catalog.odcs import load_contracts
 from catalog.settings import BUNDLED_CONTRACTS
@@ -53,6 +54,12 @@ def inlined(node: Any) -> Any:
     if isinstance(node, dict):
         return {word: inlined(part) for word, part in node.items()}
     return [inlined(part) for part in node] if isinstance(node, list) else node
+
+
+def test_it_is_openapi() -> None:
+    schemathesis.openapi.from_dict(DOCUMENT).validate()
+    with pytest.raises(Exception, match="info"):
+        schemathesis.openapi.from_dict({**DOCUMENT, "info": {}}).validate()
 
 
 def test_every_reference_leads_somewhere_and_every_part_is_used() -> None:
