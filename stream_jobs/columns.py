@@ -32,6 +32,8 @@ _REFUSALS = (
 )  # fmt: skip
 FIRST_DAY, LAST_DAY = pa.scalar(date.min, pa.date32()), pa.scalar(date.max, pa.date32())
 FIRST_MOMENT, LAST_MOMENT = (pa.scalar(s, UTC_TIMESTAMP) for s in (EARLIEST * 1_000_000, LATEST * 1_000_000 + 999_999))
+# Arrow also reads the year 0, which an offset may move into the year 1.
+SECOND_DAY = pa.scalar((EARLIEST + 86_400) * 1_000_000, UTC_TIMESTAMP)
 _DIGITS = Context(prec=80)  # of a decimal's 38, with whatever stands before and after them
 
 
@@ -161,7 +163,7 @@ def _timestamps(values: list[Any]) -> pa.Array:
 def _timestamps_of(texts: pa.Array) -> pa.Array:
     if not pc.all(pc.match_substring_regex(texts, PLAIN_TIMESTAMP)).as_py():
         raise ValueError("not all plain")
-    return _within(pc.cast(texts, UTC_TIMESTAMP), FIRST_MOMENT, LAST_MOMENT)
+    return _within(pc.cast(texts, UTC_TIMESTAMP), SECOND_DAY, LAST_MOMENT)
 
 
 def _timestamp(text: str) -> datetime:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from catalog.contract import Column
 from stream_jobs.payloads import MISFIT, PayloadReader
-from tests.batches import bronze, column, refined, stream, verdicts
+from tests.batches import column, refined, stream, verdicts
 
 
 def read(columns: tuple[Column, ...], *payloads: bytes) -> tuple[list[list[Any]], list[int]]:
@@ -37,7 +37,8 @@ FEATURE = (
     "payload",
     [
         b"", b" ", b"null", b"[]", b'"a"', b"5", b"{", b'{"a":1} x', b'{"a":1}{"a":2}', b'\xef\xbb\xbf{"a":1}', b'{"a":NaN}',
-        b'{"a":01}', b"{'a':1}", b'{"a":1,}', b'{"b":"\xff"}', b'{"c":"\xff"}', b'{"\xff":1}', b'{"b":"\x00"}', b'{"b":"\\ud800"}',
+        b'{"a":01}', b"{'a':1}", b'{"a":1,}', b'{"b":"\xff"}', b'{"c":"\xff"}', b'{"\xff":1}', b'{"b":"\x00"}',
+        b'{"b":"\\ud800"}',
         b'{"c":"\\udc00"}', b'{"c":' + b"[" * 200_000, b'{"c":' + b"[" * 200_000 + b"]" * 200_000 + b"}", b'{"c":"\\q"}',
     ],
 )  # fmt: skip
@@ -175,7 +176,7 @@ ANY = st.one_of(
     OBJECT.map(lambda text: text[:-1]),
     OBJECT.map(lambda text: text.replace(b"e", b"\xff")),
 )
-SLOW = settings(max_examples=300, deadline=None)
+SLOW = settings(max_examples=150, deadline=None)
 
 
 @SLOW
@@ -221,10 +222,3 @@ def test_what_spoils_one_column_changes_no_other(payload: bytes) -> None:
     assert {name: strict[name] for name in NAMES if name != "b"} == {
         name: lenient[name] for name in NAMES if name != "b"
     }
-
-
-def test_a_row_without_a_version_was_typed_by_the_current_one() -> None:
-    from stream_jobs.refine import Refiner
-
-    found = Refiner(stream(column("a")))(bronze(b"{}", version=None))
-    assert found.silver.column("_contract_version").to_pylist() == ["1.0.0"]
