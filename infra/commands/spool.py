@@ -16,6 +16,7 @@ from rich.table import Table
 
 from catalog.errors import SluiceError
 from catalog.settings import lake_settings
+from infra.native.status import wide_console
 from ingest_gateway import logs
 from ingest_gateway.settings import gateway_settings
 from ingest_gateway.spool import offline
@@ -80,14 +81,17 @@ def export(
     """
     root = _folder(folder)
     lines = offline.exported(root, stream)
+    count = 0
     if output is None:
         if as_json:
             raise SluiceError("--json tells the count of what --output FILE wrote; standard output holds the events")
         for line in lines:
             sys.stdout.buffer.write(line)
+            count += 1
         sys.stdout.buffer.flush()
+        if not count:
+            print(f"{root}: no event of {stream} waits", file=sys.stderr)
         return
-    count = 0
     try:
         with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             for line in lines:
@@ -174,6 +178,6 @@ def _show(root: Path, found: list[Listed]) -> None:
             str(segment.path.relative_to(root)), segment.stream, f"{segment.events:,}", f"{segment.bytes:,}",
             "" if age is None else f"{age:,.0f}", f"{segment.lost_bytes:,}" if segment.lost_bytes else "", state,
         )  # fmt: skip
-    Console().print(table)
+    wide_console().print(table)
     waiting = [segment for segment in found if not segment.drained]
     print(f"{sum(s.events for s in waiting):,} events wait, {sum(s.bytes for s in waiting):,} bytes in {root}")

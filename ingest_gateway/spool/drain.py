@@ -20,6 +20,7 @@ from ingest_gateway.spool.segments import Segment
 
 CHUNK_BYTES = 256 << 10  # sent at a time; new traffic has its turn in between
 AGAIN = 1.0  # seconds, after Kafka or the disk refused
+LONGEST = 60.0  # seconds, where Kafka refuses for good
 log = structlog.get_logger("sluice.gateway.spool")
 
 
@@ -40,6 +41,10 @@ class Stuck(Exception):
     """The drain of a stream gets no further now, and says why."""
 
 
+class Refused(Stuck):
+    """Kafka refuses records for good. Each attempt costs all streams a new producer, so they become rare."""
+
+
 class Drain:
     """Drains one stream for ever. A failure is tried again from the first frame that was not acknowledged."""
 
@@ -52,6 +57,7 @@ class Drain:
 
     async def run(self) -> None:
         """Until it is cancelled. What is not acknowledged by then stays on disk."""
+        pause = 0.0
         while True:
             await self._kafka.reachable()
             segment = await self._backlog.oldest()
@@ -59,13 +65,14 @@ class Drain:
             self._backlog.gate.drain_begins()
             try:
                 await self._send(segment)
-                self._backlog.stuck = None
+                self._backlog.stuck, pause = None, 0.0
             except Exception as failure:
                 if not isinstance(failure, Stuck | OSError):
                     log.exception("the spool cannot be drained", stream=self._backlog.stream)
                 self._tell(str(failure) or type(failure).__name__)
                 self._backlog.gate.drain_ends()
-                await asyncio.sleep(AGAIN)
+                pause = next_pause(pause, failure)
+                await asyncio.sleep(pause)
 
     async def _send(self, segment: Segment) -> None:
         """Raises Stuck, and OSError where the file cannot be read or removed."""
@@ -97,7 +104,7 @@ class Drain:
             outcomes = await self._write_singly(readable, count)
         for outcome in outcomes:
             if isinstance(outcome, NotAcknowledged):
-                raise Stuck(str(outcome))
+                raise Refused(str(outcome)) if outcome.final else Stuck(str(outcome))
             if isinstance(outcome, BaseException):
                 raise outcome
         segment.sent += len(chunk)
@@ -128,6 +135,11 @@ class Drain:
         if reason != self._backlog.stuck:
             log.warning("the spool does not drain", stream=self._backlog.stream, reason=reason)
         self._backlog.stuck = reason
+
+
+def next_pause(before: float, failure: Exception) -> float:
+    """Seconds until the next attempt, after one that waited `before`."""
+    return min(LONGEST, max(AGAIN, 2 * before)) if isinstance(failure, Refused) else AGAIN
 
 
 def _singles(records: Records) -> Iterator[Records]:

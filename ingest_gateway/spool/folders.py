@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catalog.errors import SluiceError
-from ingest_gateway.spool.segments import SUFFIX
+from ingest_gateway.spool.segments import SUFFIX, sync_folder
 
 LOCK = "lock"
 MOST = 1000
@@ -34,6 +34,7 @@ def prepare(root: Path) -> None:
     """Make the spool's folder. Raises SluiceError where it cannot be written to."""
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sync_folder(root.parent)
         probe(root)
     except OSError as failure:
         raise SluiceError(
@@ -60,6 +61,7 @@ def claim(root: Path) -> Slot:
         folder = root / f"{number:02d}"
         folder.mkdir(mode=0o700, exist_ok=True)
         if (slot := try_claim(folder)) is not None:
+            sync_folder(root)
             return slot
     raise OSError(f"{MOST} processes use {root}")
 

@@ -59,7 +59,7 @@ class Writer:
             _write(self._file, b"".join(pieces))
             os.fdatasync(self._file)
             if not self.bytes:
-                _sync_folder(self.path.parent)
+                sync_folder(self.path.parent)
         except OSError:
             if self._file >= 0:
                 with contextlib.suppress(OSError):
@@ -163,7 +163,7 @@ def _create(path: Path) -> int:
     folder = path.parent
     if not folder.is_dir():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
 
@@ -173,7 +173,8 @@ def _write(file: int, data: bytes) -> None:
         rest = rest[os.write(file, rest) :]
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make sure that files and folders that were made there are still there after a power cut. Raises OSError."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

@@ -12,6 +12,7 @@ import pytest
 from ingest_gateway.produce import NotAcknowledged, Records
 from ingest_gateway.spool import folders, segments
 from ingest_gateway.spool.backlog import SpoolRefuses
+from ingest_gateway.spool.drain import Refused, Stuck, next_pause
 from ingest_gateway.spool.segments import DAMAGED, SUFFIX
 from ingest_gateway.spool.spool import Spool
 
@@ -255,6 +256,14 @@ def test_a_batch_that_is_too_large_is_sent_in_pieces_and_an_event_that_is_holds_
             assert kafka.payloads()[:9] == many
 
     asyncio.run(run())
+
+
+def test_attempts_become_rare_only_where_kafka_refuses_for_good() -> None:
+    pauses = [0.0]
+    for _ in range(8):
+        pauses.append(next_pause(pauses[-1], Refused("too large")))
+    assert pauses[1:] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert next_pause(60, Stuck("no answer")) == 1
 
 
 def test_a_stream_without_a_topic_holds_up_no_other(tmp_path: Path) -> None:
