@@ -50,10 +50,10 @@ class Broker:
 
     async def stop(self) -> None:
         """Close the connection. Whatever is to be acknowledged must have been by now."""
-        if self._task is not None:
+        while self._task is not None and not self._task.done():
+            # Again and again: a library that swallowed the cancellation would keep the gateway from ending.
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait((self._task,), timeout=0.5)
         if self.producer is not None:
             await _give_up(self.producer)
         if self._given_up:
@@ -128,8 +128,10 @@ class Broker:
     async def _watch(self, producer: AIOKafkaProducer) -> None:
         """Look at the broker each second until the producer is given up. Returns then."""
         while not self._renew.is_set():
+            # Not wait_for: Python 3.11's loses a cancellation that comes at the moment in which the wait ends.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._renew.wait(), PROBE)
+                async with asyncio.timeout(PROBE):
+                    await self._renew.wait()
                 return
             answered, reason = await _answers(producer)
             if self._renew.is_set():
@@ -152,7 +154,8 @@ class Broker:
 async def _answers(producer: AIOKafkaProducer) -> tuple[bool, str]:
     # Metadata of all topics: to name them would make the broker create those that are missing.
     try:
-        ok = await asyncio.wait_for(asyncio.shield(producer.client.force_metadata_update()), PROBE_TIMEOUT)
+        async with asyncio.timeout(PROBE_TIMEOUT):
+            ok = await asyncio.shield(producer.client.force_metadata_update())
     except TimeoutError:
         return False, f"Kafka did not answer within {PROBE_TIMEOUT:g} s"
     except KafkaError as failure:
