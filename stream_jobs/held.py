@@ -96,9 +96,7 @@ class Held:
     def _read(self, path: str, columns: list[str]) -> pa.Table:
         found = self._cache.get(path)
         if found is None:
-            found = self._with_all(
-                pq.read_table(path.split("://", 1)[1], filesystem=self._files, columns=columns), columns
-            )
+            found = self._read_columns(path, columns)
             self._cache[path] = found
             while len(self._cache) > 1 and sum(table.nbytes for table in self._cache.values()) > CACHE_BYTES:
                 self._cache.popitem(last=False)
@@ -106,10 +104,15 @@ class Held:
             self._cache.move_to_end(path)
         return found
 
-    @staticmethod
-    def _with_all(found: pa.Table, columns: list[str]) -> pa.Table:
-        """A column that is younger than the file has no values in it."""
+    def _read_columns(self, path: str, columns: list[str]) -> pa.Table:
+        """As a file, for a data set would take columns from its folders' names. A column that is younger than the file is null."""
+        with (
+            self._files.open_input_file(path.split("://", 1)[1]) as source,
+            pq.ParquetFile(source, pre_buffer=True) as file,
+        ):
+            there = file.schema_arrow.names
+            found = file.read(columns=[name for name in columns if name in there])
         for name in columns:
-            if name not in found.column_names:
+            if name not in there:
                 found = found.append_column(name, pa.nulls(len(found)))
         return found
