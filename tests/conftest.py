@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from catalog.settings import BUNDLED_CONTRACTS, LakeSettings, read_settings
 from tests.stack import Stack, running_stack
+
+settings.register_profile("sluice", deadline=None)  # a busy machine is no failure
+settings.load_profile("sluice")
 
 
 @pytest.fixture(scope="session")
