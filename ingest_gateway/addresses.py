@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 from starlette.types import Scope
 
 Networks = frozenset[str]
+MOST_HEADER = 512  # bytes, from the end: some dozen proxies; what a stranger wrote before them may be of any length
 
 
 def networks(text: str) -> Networks:
@@ -24,7 +25,7 @@ def client(scope: Scope, trusted: Networks) -> str:
     if not trusted:
         return _counted(peer)
     lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-    return _forwarded(peer, b",".join(lines), trusted)
+    return _forwarded(peer, b",".join(lines)[-MOST_HEADER:], trusted)
 
 
 @lru_cache(maxsize=4096)

@@ -57,6 +57,8 @@ def media_type(header: str | None) -> str:
     """The media type, lower-case. A body without one is taken for JSON. Raises Problem 415."""
     if not header:
         return JSON
+    if len(header) > 500:  # each that is taken is remembered
+        raise Problem(415, "media-type", "Content-Type is longer than 500 characters")
     kind, *rest = header.split(";")
     kind = kind.strip().lower()
     parameters = {

@@ -39,6 +39,6 @@ def denied(caller: Caller, verb: str, stream: str) -> Problem:
     if caller is ANONYMOUS:
         detail = f"To {verb} {stream[:100]} takes an API key: Authorization: Bearer …, or X-API-Key"
         return Problem(401, "no-key", detail, headers={"www-authenticate": REALM})
-    detail = f"This API key has no scope {verb}:{stream[:100]}"
+    detail = f"This key or token has no scope {verb}:{stream[:100]}"
     challenge = f'{REALM}, error="insufficient_scope"'
     return Problem(403, "no-scope", detail, headers={"www-authenticate": challenge})

@@ -179,7 +179,13 @@ def test_media_types() -> None:
     assert bodies.media_type(None) == bodies.JSON
     assert bodies.media_type("Application/JSON; charset=UTF-8") == bodies.JSON
     assert bodies.media_type("application/geo+json") == "application/geo+json"
-    for refused in ("text/plain", "application/json; charset=latin-1", "application/cloudevents+xml", "nonsense"):
+    for refused in (
+        "text/plain",
+        "application/json; charset=latin-1",
+        "application/cloudevents+xml",
+        "nonsense",
+        f"application/{'x' * 500}+json",
+    ):
         with pytest.raises(Problem) as raised:
             bodies.media_type(refused)
         assert raised.value.status == 415
