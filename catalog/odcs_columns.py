@@ -10,6 +10,7 @@ from typing import Any
 from open_data_contract_standard.model import SchemaProperty
 
 from catalog.contract import LOGICAL_TYPES, Column, Limits, Partition
+from catalog.formats import parsed_format
 from catalog.odcs_words import COLUMN_CUSTOM, ContractError, checked_pattern, clean, custom, fits
 
 TRANSFORM = re.compile(r"(year|month|day|hour|identity|void|bucket\[[1-9]\d{0,4}\]|truncate\[[1-9]\d{0,4}\])\Z")
@@ -21,6 +22,7 @@ TRANSFORMABLE = {
     "void": LOGICAL_TYPES,
 }  # fmt: skip
 COLUMN_NAME = re.compile(r"[a-z][a-z0-9_]{0,127}\Z")
+PAYLOAD = "payload"
 INDEX = re.compile(r"(0|[1-9][0-9]*)\Z")
 # Physical types, without what is in parentheses, to the logical type of a property that states none.
 PHYSICAL = {
@@ -101,6 +103,11 @@ def _column(prop: SchemaProperty, above: tuple[str | int, ...]) -> Column:
             f"property name {name!r}: a column is a lower-case letter, then lower-case letters, digits and _. Where the payload "
             "spells it otherwise, say so by jsonPointer"
         )
+    if name == PAYLOAD and not above:
+        raise ContractError(
+            f"property {PAYLOAD}: quarantine keeps the event's bytes under this name; call it otherwise, with "
+            f"jsonPointer /{PAYLOAD}"
+        )
     logical = prop.logicalType or "string"
     if logical not in LOGICAL_TYPES:
         raise ContractError(
@@ -160,6 +167,8 @@ def _allowed(prop: SchemaProperty, name: str, logical: str, encoded: bool) -> tu
 
 def _limits(options: dict[str, Any], name: str, logical: str, form: str | None) -> Limits:
     if logical in ("date", "timestamp", "time"):
+        if form is not None:
+            parsed_format(form, name, dated=logical != "time")
         for word in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
             if word in options:
                 _moment(options[word], word, name, logical, form)
@@ -177,12 +186,17 @@ def _limits(options: dict[str, Any], name: str, logical: str, form: str | None) 
 
 
 def _moment(text: Any, word: str, name: str, logical: str, form: str | None) -> None:
-    if form is not None or logical == "time":
-        return  # written as the format says, which only the stream job reads
+    if logical == "time":
+        return
     try:
-        date.fromisoformat(text) if logical == "date" else datetime.fromisoformat(text)
+        if form is not None:
+            parsed_format(form, name).read(text)
+        else:
+            date.fromisoformat(text) if logical == "date" else datetime.fromisoformat(text)
     except (ValueError, TypeError):
-        raise ContractError(f"property {name}: {word} is {text!r}, which is no {logical} in ISO 8601") from None
+        raise ContractError(
+            f"property {name}: {word} is {text!r}, which is no {logical} in {form or 'ISO 8601'}"
+        ) from None
 
 
 def _pointer(text: Any, name: str) -> tuple[str | int, ...]:

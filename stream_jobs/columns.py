@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog.contract import Column
+from catalog.formats import format_reader
 from catalog.json_schema import EARLIEST, LATEST
-from stream_jobs.formats import format_reader
 from stream_jobs.payloads import MISFIT, decimal, json_text, text_of, unquoted
 from stream_jobs.types import UTC_TIMESTAMP, arrow_type
 
@@ -46,7 +46,7 @@ class Typed:
 
 
 class ColumnConverter:
-    """Converts one column. Raises SluiceError where the contract's `format` cannot be read."""
+    """Converts one column."""
 
     def __init__(self, column: Column) -> None:
         self._kind = arrow_type(column)
@@ -185,10 +185,8 @@ def _timestamp(text: str) -> datetime:
 
 
 def _millis(values: list[Any]) -> pa.Array:
-    found = pa.array(values)  # of no given type: as int64 Arrow would take 1.5 for 1
-    if found.type not in (pa.int64(), pa.null()):
-        raise ValueError("not all whole numbers")
-    micros = pc.multiply_checked(found.cast(pa.int64()), 1000)
+    # Of no given type at first: as int64, Arrow would take 1.5 for 1.
+    micros = pc.multiply_checked(pa.array(values).cast(pa.int64()), 1000)
     return _within(micros.cast(UTC_TIMESTAMP), FIRST_MOMENT, LAST_MOMENT)
 
 

@@ -43,7 +43,7 @@ class Refined:
 class Refiner:
     """`refine` for one stream; its decoder, converters and checks are made once. Not thread-safe.
 
-    Raises SluiceError where a rule or a format of the contract cannot be understood.
+    Raises SluiceError where a rule of the contract cannot be understood.
     """
 
     def __init__(self, stream: Stream) -> None:

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from catalog.contract import Column
-from catalog.errors import SluiceError
+from catalog.formats import parsed_format
+from catalog.odcs_words import ContractError
 from stream_jobs.columns import ColumnConverter, Typed, timestamps
-from stream_jobs.formats import parsed_format
 from stream_jobs.payloads import PayloadReader
 from stream_jobs.types import UTC_TIMESTAMP, arrow_type
 from tests.batches import column, stream
@@ -108,7 +108,7 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("facts", "cases"), CASES, ids=lambda facts: "-".join(map(str, facts.values()))[:40])
+@pytest.mark.parametrize(("facts", "cases"), CASES, ids=[f"{facts['kind']}-{n}" for n, (facts, _) in enumerate(CASES)])
 def test_each_type(facts: dict[str, Any], cases: dict[str, Any]) -> None:
     of = column("v", **facts)
     expected = [None if value is NO else value for value in cases.values()]
@@ -132,7 +132,7 @@ def test_each_type(facts: dict[str, Any], cases: dict[str, Any]) -> None:
     ],
 )  # fmt: skip
 def test_a_format_that_cannot_be_read_is_told(pattern: str, reason: str) -> None:
-    with pytest.raises(SluiceError, match=reason):
+    with pytest.raises(ContractError, match=reason):
         parsed_format(pattern, "v")
 
 

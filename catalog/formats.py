@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from functools import lru_cache
 
 from catalog.contract import Column
-from catalog.errors import SluiceError
+from catalog.odcs_words import ContractError
 
 _NAME, _OFFSET = "[A-Za-z]+", r"(?:Z|[+-]\d\d:?\d\d)"
 # Letters that a `format` may have: Python's directive, and what the JDK takes for it (Python alone takes 1 for MM, too).
@@ -41,12 +41,12 @@ class Format:
 
 
 def parsed_format(pattern: str, name: str, dated: bool = True) -> Format:
-    """Raises SluiceError where the pattern has something that is not understood, or lacks what a moment needs."""
+    """Raises ContractError where the pattern has something that is not understood, or lacks what a moment needs."""
     directives, taken = [], []
     for token in _TOKEN.finditer(pattern):
         text = token.group(0)
         if token.group(3) or (token.group(2) and text not in LETTERS):
-            raise SluiceError(f"property {name}: format {pattern!r} has {text}, which is not understood")
+            raise ContractError(f"property {name}: format {pattern!r} has {text}, which is not understood")
         if token.group(2):
             directive, form = LETTERS[text]
         else:
@@ -56,9 +56,9 @@ def parsed_format(pattern: str, name: str, dated: bool = True) -> Format:
         taken.append(form)
     found = Format("".join(directives), re.compile("".join(taken), re.ASCII))
     if dated and not {"%Y", "%y"} & set(directives):
-        raise SluiceError(f"property {name}: format {pattern!r} has no year (yyyy)")
+        raise ContractError(f"property {name}: format {pattern!r} has no year (yyyy)")
     if "%I" in directives and "%p" not in directives:
-        raise SluiceError(f"property {name}: format {pattern!r} has hours of half a day, and no a for AM or PM")
+        raise ContractError(f"property {name}: format {pattern!r} has hours of half a day, and no a for AM or PM")
     return found
 
 
