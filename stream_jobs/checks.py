@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from catalog.contract import Column, Rule, Stream
 from catalog.json_schema import FORMATS, validator
 from stream_jobs.columns import Typed
-from stream_jobs.literals import comparison, held_by, literal
+from stream_jobs.literals import comparison, contained, held_by, literal, parsed
 from stream_jobs.types import arrow_type, describe
 
 Mask = NDArray[np.bool_]
 _EXACT = Context(prec=700)  # no quotient of two decimals of a contract has more digits
+ORDERED = ("integer", "number", "date", "timestamp", "time")
 Columns = Mapping[str, Typed]
 
 
@@ -109,12 +110,14 @@ def _limits(column: Column) -> Iterator[Limit]:
         ("exclusiveMaximum", limits.exclusive_maximum, pc.greater_equal, "is not less than"),
     )
     for rule, bound, compare, words in bounds:
-        if bound is not None:
+        if bound is not None and column.logical_type in ORDERED:
             yield rule, f"{words} {bound}", comparison(column, bound, compare)
-    if limits.multiple_of is not None:
+    if limits.multiple_of is not None and column.logical_type in ("integer", "number"):
         yield "multipleOf", f"is not a multiple of {limits.multiple_of}", _not_multiple(column, limits.multiple_of)
-    yield from _text_limits(column)
-    yield from _list_limits(column)
+    if column.logical_type == "string":
+        yield from _text_limits(column)
+    if column.items is not None:  # without declared items a list is kept as text
+        yield from _list_limits(column)
 
 
 def _text_limits(column: Column) -> Iterator[Limit]:
@@ -128,13 +131,11 @@ def _text_limits(column: Column) -> Iterator[Limit]:
         yield "maxLength", message, lambda array: mask_of(pc.greater(pc.utf8_length(array), high))
     if pattern is not None:
         yield "pattern", f"does not match {pattern}", judged_by({"pattern": pattern})
-    if column.logical_type == "string" and column.format in FORMATS:
+    if column.format in FORMATS:
         yield "format", f"is not of the format {column.format}", judged_by({"format": column.format})
 
 
 def _list_limits(column: Column) -> Iterator[Limit]:
-    if column.items is None:
-        return  # without declared items it is kept as text
     low, high = column.limits.min_items, column.limits.max_items
     if low is not None:
         yield (
@@ -152,10 +153,11 @@ def _list_limits(column: Column) -> Iterator[Limit]:
 def _none_of(column: Column, allowed: tuple[Any, ...]) -> Callable[[pa.Array], Mask]:
     """Rows that have a value which is none of these."""
     kind = arrow_type(column)
-    if pa.types.is_nested(kind):
-        known = {frozen(value) for value in allowed}
+    if column.logical_type in ("object", "array"):
+        known = {frozen(contained(column, value)) for value in allowed}
+        read: Callable[[Any], Any] = (lambda held: held) if pa.types.is_nested(kind) else parsed
         return lambda array: np.array(
-            [v is not None and frozen(v) not in known for v in array.to_pylist()], dtype=np.bool_
+            [v is not None and frozen(read(v)) not in known for v in array.to_pylist()], dtype=np.bool_
         )
     # What the column can't hold is never there.
     literals = [literal(column, value) for value in allowed]

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from catalog.contract import Column
 from catalog.errors import SluiceError
 from stream_jobs.columns import ColumnConverter
+from stream_jobs.payloads import lenient
 from stream_jobs.types import arrow_type, describe
 
 Mask = NDArray[np.bool_]
@@ -42,6 +44,21 @@ def _moment(column: Column, text: str) -> date:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         raise SluiceError(f"property {column.name}: {text!r} is no {column.logical_type} in ISO 8601") from None
+
+
+def contained(column: Column, value: Any) -> Any:
+    """A list or object of the contract (YAML) as the column gives it back: typed, or as JSON where it is kept as text."""
+    if pa.types.is_string(arrow_type(column)):
+        return value
+    return ColumnConverter(column)([lenient(column)(msgspec.json.encode(value))]).array[0].as_py()
+
+
+def parsed(text: str) -> Any:
+    """JSON that is kept as text; the text itself where it has a number that no double holds."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.MsgspecError:
+        return text
 
 
 def held_by(kind: pa.DataType, value: Any) -> bool:

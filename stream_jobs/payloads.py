@@ -52,7 +52,7 @@ class PayloadReader:
 
     def __init__(self, stream: Stream) -> None:
         self._columns = stream.columns
-        self._lenient = [_lenient(column) for column in stream.columns]
+        self._lenient = [lenient(column) for column in stream.columns]
         self._root = Node()
         for column in stream.columns:
             self._root.place(column, column.pointer)
@@ -98,8 +98,8 @@ class PayloadReader:
             texts = [_text_at(known, column.pointer) for column in self._columns]
         except _UNREADABLE:
             return False
-        for column, lenient, text in zip(values, self._lenient, texts, strict=True):
-            column[row] = None if text is None else lenient(text)
+        for column, read, text in zip(values, self._lenient, texts, strict=True):
+            column[row] = None if text is None else read(text)
         return True
 
 
@@ -163,7 +163,7 @@ def decimal(text: bytes) -> Decimal:
     return Decimal(text.decode())
 
 
-def _lenient(column: Column) -> Callable[[bytes], Any]:
+def lenient(column: Column) -> Callable[[bytes], Any]:
     """JSON text of one value → a value of the column's `json_type`, or MISFIT."""
     if json_type(column) is msgspec.Raw:
         return lambda text: text
@@ -190,9 +190,9 @@ def _converter(column: Column) -> Callable[[bytes], Any]:
         case "timestamp" if column.encoding:
             return decimal
         case "array" if column.items is not None:
-            return _items(_lenient(column.items))
+            return _items(lenient(column.items))
         case "object":
-            return _fields(json_type(column), {child.name: _lenient(child) for child in column.fields})
+            return _fields(json_type(column), {child.name: lenient(child) for child in column.fields})
         case _:
             return bytes.decode
 

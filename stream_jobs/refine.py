@@ -51,7 +51,7 @@ class Refiner:
         self._names = [column.name for column in stream.columns]
         self._read = PayloadReader(stream)
         self._converters = [ColumnConverter(column) for column in stream.columns]
-        self._checks = _tried(checks(stream), stream, self._converters)
+        self._checks = _tried(stream, self._converters)
         typed = pa.schema([(column.name, arrow_type(column)) for column in stream.columns])
         self._schema = pa.schema([*typed, *PROVENANCE])
         self._rules = SqlRules(stream, self._schema)
@@ -96,15 +96,14 @@ class Refiner:
         return with_payload.append_column("_violations", pa.array(reasons, pa.list_(VIOLATION)))
 
 
-def _tried(found: list[Check], stream: Stream, converters: list[ColumnConverter]) -> list[Check]:
-    """The same, when each has been tried on no rows: one that can't judge its column must not wait for the first batch."""
+def _tried(stream: Stream, converters: list[ColumnConverter]) -> list[Check]:
+    """The checks, each tried on no rows: one that can't be made, or can't judge its column, must not wait for the first batch."""
     columns = {column.name: convert([]) for column, convert in zip(stream.columns, converters, strict=True)}
-    for check in found:
-        try:
+    try:
+        found = checks(stream)
+        for check in found:
             check.broken(columns)
-        except (pa.ArrowException, TypeError) as failure:
-            reason = str(failure).splitlines()[0]
-            raise SluiceError(
-                f"contract {stream.name}: {check.rule} of {check.column} can't be judged: {reason}"
-            ) from None
+    except (ValueError, pa.ArrowException, TypeError) as failure:
+        reason = str(failure).splitlines()[0]
+        raise SluiceError(f"contract {stream.name}: a limit or rule can't be judged: {reason}") from None
     return found

@@ -165,6 +165,16 @@ def test_a_value_that_is_not_there_breaks_only_required() -> None:
     assert broken(column("v", "integer", required=True, limits=Limits(minimum=1)), '"x"') == [("type",)]
 
 
+def test_a_limit_that_says_nothing_of_its_type_is_passed_over_as_at_the_gateway() -> None:
+    everything = Limits(
+        minimum=9, exclusive_maximum=1, multiple_of=7, min_length=9, pattern="^q$", min_items=9, unique_items=True
+    )
+    for kind, value in (("boolean", "true"), ("object", "{}"), ("array", "[]")):
+        assert broken(column("v", kind, limits=everything), value) == [()]
+    assert broken(column("v", limits=Limits(minimum=9, multiple_of=7)), '"a"') == [()]
+    assert broken(column("v", "integer", limits=Limits(min_length=9, pattern="^q$", max_items=0)), "5") == [()]
+
+
 def test_rules_of_one_column() -> None:
     def rule(**facts: Any) -> tuple[Rule, ...]:
         return (Rule("r", "v", facts.pop("severity", "error"), "", **facts),)

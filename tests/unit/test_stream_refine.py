@@ -132,6 +132,15 @@ ENUMS: list[tuple[str, dict[str, Any], tuple[Any, ...], tuple[str, ...]]] = [
     ("timestamp", {"encoding": "epoch-millis"}, (1_500_000_000_000,), ("1500000000000", "0")),
     ("timestamp", {"encoding": "epoch-seconds"}, (1_500_000_000.5,), ("1500000000.5", "0")),
     ("array", {"items": column("i", "integer")}, ([1], [2, 3]), ("[1]", "[2,3]", "[2]", "[1.0]")),
+    ("array", {"items": column("i", "date")}, (["2026-01-01"], []), ('["2026-01-01"]', "[]", '["2026-01-02"]')),
+    ("array", {}, ([1, {"a": None}],), ('[1.0,{"a":null}]', "[]")),
+    ("object", {}, ({"a": 1}, {}), ('{"a": 1}', "{}", '{"a":1e400}', '{"a":2}')),
+    (
+        "object",
+        {"fields": (column("a", "timestamp"),)},
+        ({"a": "2026-01-01T00:00:00Z"},),
+        ('{"a":"2026-01-01T00:00:00Z"}', "{}"),
+    ),
 ]
 
 
@@ -269,6 +278,7 @@ def test_an_empty_batch_and_a_row_without_a_version() -> None:
     [
         stream(column("a", "array", items=column("i")), rules=[Rule("r", "a", "error", "", pattern="x")]),
         stream(column("a", "date", limits=Limits(minimum="yesterday"))),
+        stream(column("a", "integer", limits=Limits(multiple_of=0))),
         stream(column("a", "date", format="dd.MM.yyyy", limits=Limits(minimum="2026-01-01"))),
         stream(column("a"), rules=[Rule("r", None, "error", "", expression="no_such_function(a)")]),
     ],
