@@ -77,7 +77,7 @@ def page(
             **context,
         },
         status_code=status,
-        headers={**HEADERS, **(headers or {})},
+        headers={**HEADERS, "content-language": said.language, **(headers or {})},
     )
 
 

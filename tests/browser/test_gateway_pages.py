@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from catalog.contract import SUFFIX
 from catalog.settings import BUNDLED_CONTRACTS
 from tests.browser.conftest import watched
-from tests.gateway import Gateway, running_gateway
+from tests.gateway import Gateway, Keys, running_gateway
 from tests.stack import CHECKOUT, Stack, eventually
 
 pytestmark = pytest.mark.stack
@@ -63,8 +63,22 @@ def streams(gateway: Gateway) -> dict[str, str]:
     return names
 
 
+@pytest.fixture(scope="module")
+def guarded(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, str]]:
+    """A gateway that asks for keys, with one for its only stream."""
+    keys = Keys(tmp_path_factory.mktemp("keys") / "keys.json")
+    _, header = keys.add("submit:orders*")
+    contracts = tmp_path_factory.mktemp("guarded")
+    with running_gateway(stack, contracts, keys, authentication="required") as running:
+        name = f"orders_{secrets.token_hex(3)}"
+        running.make_topic(name)
+        (contracts / f"{name}{SUFFIX}").write_text(CONTRACTS["orders"].read_text())
+        eventually(lambda: name in running.ready()["contracts"]["served"], 20, f"{name} served")
+        yield running, header["authorization"].removeprefix("Bearer ")
+
+
 @pytest.fixture(autouse=True)
-def _topics_first(streams: dict[str, str]) -> None:
+def _topics_first(streams: dict[str, str], guarded: tuple[Gateway, str]) -> None:
     """Made before the browser is there: while it is open no other event loop can run."""
 
 
@@ -248,3 +262,22 @@ def test_the_javascript_that_a_stream_shows_sends_an_event(visit: Open) -> None:
     page.on("console", lambda message: printed.append(message.text))
     page.evaluate(f"async () => {{ {program} }}")
     assert [text for text in printed if text.startswith("202 ")]
+
+
+def test_a_browser_signs_in_with_a_key(
+    guarded: tuple[Gateway, str], browser: Browser, screenshots: Path, request: pytest.FixtureRequest
+) -> None:
+    gateway, key = guarded
+    context = browser.new_context(locale="es", http_credentials={"username": "anybody", "password": key})
+    with watched(context.new_page(), gateway.url, screenshots, request) as page:
+        page.goto(gateway.url)
+        page.get_by_role("link", name="Entrar con una clave").click()
+        page.get_by_role("link", name="Rellenar el formulario").click()
+        expect(page.get_by_role("button", name="Enviar", exact=True)).to_be_visible()
+        page.get_by_label("Order id").fill("0b1f6f0e-5a3c-4d57-9a51-3f2b7c1d9e42")
+        page.get_by_label("Product").fill("WHEY001")
+        page.get_by_label("Quantity").fill("1")
+        page.get_by_label("Ordered at").fill("2026-05-05T12:13:14")
+        page.get_by_role("button", name="Enviar", exact=True).click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Recibido")
+    context.close()

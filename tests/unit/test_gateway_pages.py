@@ -116,6 +116,7 @@ def test_a_language_that_was_chosen_goes_on_in_links(client: Client) -> None:
     page = client.get("/?lang=fr", headers=HTML).text
     assert '<html lang="fr">' in page
     assert 'href="/forms/orders?lang=fr"' in page
+    assert client.get("/?lang=fr", headers=HTML).headers["content-language"] == "fr"
     page = client.get("/", headers={**HTML, "accept-language": "fr"}).text
     assert '<html lang="fr">' in page
     assert 'href="/forms/orders"' in page

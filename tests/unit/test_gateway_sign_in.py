@@ -68,7 +68,9 @@ def test_a_form_is_taken_with_a_key_for_its_stream(client: Client, tmp_path: Pat
     assert client.post("/forms/orders", data=filled, headers=headers).status_code == 403  # without the form's token
     reading = password(tmp_path, "read:orders")
     assert client.post("/forms/orders", data=filled, headers={**reading, "cookie": cookie}).status_code == 403
-    assert client.get("/forms/users", headers=headers).status_code == 403
+    for others in (client.get("/forms/users", headers=headers), client.get("/forms/orders", headers=reading)):
+        assert others.status_code == 403
+    assert client.get("/v1/streams/orders", headers=reading).status_code == 200
 
 
 @pytest.mark.parametrize("authorization", ["Basic", "Basic !", "Basic eDp5", basic("sluice_0_x")["authorization"]])
