@@ -25,7 +25,7 @@ class StreamSettings(BaseSettings):
     slots: int = Field(8, ge=1, description="Spark tasks side by side; they mostly wait for the object store")
     backoff_max: float = Field(30.0, gt=0, description="longest wait before another try when a server is away")
     snapshot_age: float = Field(
-        900, ge=60, description="older snapshots are expired while the job runs; readers need some"
+        300, ge=60, description="older snapshots are expired while the job runs; readers need some"
     )
     lease: bool = Field(True, description="wait while another stream job holds this lake's lease")
 

@@ -1,7 +1,7 @@
 """One stream's way through a batch: bronze → quarantine → silver, and the catching up after a crash."""
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -21,6 +21,7 @@ from stream_jobs.faults import point
 from stream_jobs.files import TableFiles
 from stream_jobs.held import Held
 from stream_jobs.judge import Judge, Judged
+from stream_jobs.metrics import PHASE
 from stream_jobs.refine import Refiner
 from stream_jobs.session import activate
 from stream_jobs.slices import Slice, slice_of, window
@@ -49,18 +50,21 @@ class StreamWriter:
         stream: Stream,
         files: FileSystem,
         pool: Executor,
-        snapshot_age: timedelta = timedelta(minutes=15),
+        snapshot_age: timedelta = timedelta(minutes=5),
     ) -> None:
         self.stream = stream
         self._snapshot_age = snapshot_age
         self._batches = 0
+        self._catalog = catalog.name
+        self._tidying: Future[None] = Future()
+        self._tidying.set_result(None)
         self._spark = spark
         self._pool = pool
         bronze, quarantine, silver = (
             names.table(layer, stream.name) for layer in (names.BRONZE, names.QUARANTINE, names.SILVER)
         )
         self._bronze, self._quarantine, self._silver = (
-            LakeTable(spark, catalog.name, table) for table in (bronze, quarantine, silver)
+            LakeTable(spark, self._catalog, table) for table in (bronze, quarantine, silver)
         )
         self._bronze_files, quarantine_files, silver_files = (
             TableFiles(catalog.load_table(table), files, pool) for table in (bronze, quarantine, silver)
@@ -119,10 +123,14 @@ class StreamWriter:
 
     def _complete(self, batch: Slice, offsets: Offsets, commit_bronze: Callable[[], None]) -> Outcome:
         """Judge and stage first, so that the commits follow each other closely."""
-        judged = self._judge.judge(batch, self._seen, self._keys, self._in_silver.offsets, self._in_quarantine.offsets)
-        commit_bronze()
-        self._commit_quarantine(judged, offsets)
-        self._commit_silver(judged, offsets)
+        with PHASE.labels("judge").time():
+            judged = self._judge.judge(
+                batch, self._seen, self._keys, self._in_silver.offsets, self._in_quarantine.offsets
+            )
+        with PHASE.labels("commit").time():
+            commit_bronze()
+            self._commit_quarantine(judged, offsets)
+            self._commit_silver(judged, offsets)
         self._seen.add_received(batch.hashes, batch.rows.column("received_at"), _today())
         if judged.keys is not None:
             self._keys.add(judged.keys, date.max)
@@ -142,12 +150,17 @@ class StreamWriter:
         point("after-silver")
 
     def _tidy(self) -> None:
+        """Expire snapshots now and then, beside the batches: their metadata is written anew with each commit."""
         self._batches += 1
-        if self._batches % EXPIRE_EVERY:
-            return
+        if self._batches % EXPIRE_EVERY == 0 and self._tidying.done():
+            self._tidying = self._pool.submit(self._expire)
+
+    def _expire(self) -> None:
+        activate(self._spark)
         for table in (self._bronze, self._quarantine, self._silver):
             try:
-                table.expire(self._snapshot_age)
+                # A handle of its own: the writer's is in use.
+                LakeTable(self._spark, self._catalog, table.identifier).expire(self._snapshot_age)
             except Exception as failure:  # maintenance: the rows are committed, and the next time may do it
                 log.warning("expire", table=table.identifier, reason=str(failure).splitlines()[0])
 

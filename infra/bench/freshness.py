@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from catalog import names, query
+from catalog.lake import open_catalog
 from catalog.progress import decode_offsets
 from catalog.settings import LakeSettings
 from infra.bench.quantiles import quantiles
@@ -18,25 +19,29 @@ from infra.demo.sets import demo_sets
 from ingest_gateway.client import AsyncClient, Event
 
 BATCHES_PER_SECOND = 5
+# Seconds between two looks.
+PROBE_PAUSE = 0.2
+# Well below the age at which the stream job expires snapshots.
+SNAPSHOTS_STAY = 60.0
+Looks = dict[str, list[tuple[float, dict[int, int]]]]
 
 
 async def freshness(
     lake: LakeSettings, streams: Mapping[str, Any], rate: int, seconds: int, tick: Callable[[], None]
 ) -> dict[str, Any]:
-    """Send `rate` events a second over the demo's streams for so long, while a probe asks Trino twice a second.
+    """Send `rate` events a second over the demo's streams for so long, while a probe asks Trino several times a second.
 
-    The probe asks for the offsets that silver's newest snapshot carries: from then on every query that starts sees the rows
-    below them. (Asking for the rows themselves so often would take both cores of a small machine from what is measured.)
-    A row counts as visible at the end of the first such query. In the end the rows themselves are counted.
+    The probe asks which snapshot of silver Trino reads; a row counts as visible when the first query was started that read a
+    snapshot with its offset. (Asking for the rows themselves so often would take both cores of a small machine from what is
+    measured.) In the end the rows themselves are counted.
     Returns seconds as p50, p95 and max, what was sent, and `unseen`: rows that the last count did not find.
     """
     run = uuid.uuid4().hex[:12]
     sets = demo_sets(streams)
     loop = asyncio.get_running_loop()
     answered: dict[str, list[tuple[float, int, int]]] = {one.stream.name: [] for one in sets}
-    seen: dict[str, list[tuple[float, dict[int, int]]]] = {one.stream.name: [] for one in sets}
     over = asyncio.Event()
-    probe = asyncio.create_task(_probe(lake, seen, over))
+    probe = asyncio.create_task(_probe(lake, [one.stream.name for one in sets], over))
     share = max(1, rate // (BATCHES_PER_SECOND * len(sets)))
     started = loop.time()
     senders = [
@@ -59,7 +64,7 @@ async def freshness(
     took = loop.time() - started
     await asyncio.sleep(15)  # the last rows' way, and a look at them
     over.set()
-    await probe
+    seen = await probe
     lags = [lag for name in answered for lag in _lags(answered[name], seen[name])]
     missing = sent - await asyncio.to_thread(_count, lake, run, list(answered))
     return {
@@ -110,23 +115,40 @@ def _fresh(stream: str, payload: bytes) -> bytes:
     return orjson.dumps(record)
 
 
-async def _probe(
-    lake: LakeSettings, seen: Mapping[str, list[tuple[float, dict[int, int]]]], over: asyncio.Event
-) -> None:
-    """Remember, query after query, the last offset of each partition that is visible."""
+async def _probe(lake: LakeSettings, streams: list[str], over: asyncio.Event) -> Looks:
+    """Query after query, which snapshot of each table Trino reads, and when the query was started: what is in the snapshot was
+    visible to a query of that moment. For each stream: (moment, last visible offset of each partition)."""
     sql = " union all ".join(
-        f"select '{stream}' as stream, max_by(summary['{names.P_OFFSETS}'], committed_at) as offsets "
-        f"from {query.identifier(names.SILVER, stream + '$snapshots')} where element_at(summary, '{names.P_OFFSETS}') is not null"
-        for stream in seen
+        f"select '{stream}' as stream, snapshot_id from {query.identifier(names.SILVER, stream + '$refs')} where name = 'main'"
+        for stream in streams
     )
+    looks: list[tuple[float, str, int]] = []
+    offsets: dict[int, dict[int, int]] = {}
+    read_at = time.monotonic()
     while not over.is_set():
-        rows = await asyncio.to_thread(query.rows, lake, sql)
         now = time.monotonic()
-        for row in rows:
-            if row["offsets"]:
-                reached = {partition: offset - 1 for partition, offset in decode_offsets(row["offsets"]).items()}
-                seen[row["stream"]].append((now, reached))
-        await asyncio.sleep(0.5)
+        looks += [(now, row["stream"], row["snapshot_id"]) for row in await asyncio.to_thread(query.rows, lake, sql)]
+        if now > read_at + SNAPSHOTS_STAY:
+            offsets |= await asyncio.to_thread(_offsets, lake, streams)
+            read_at = now
+        await asyncio.sleep(PROBE_PAUSE)
+    offsets |= await asyncio.to_thread(_offsets, lake, streams)
+    return {
+        stream: [(when, offsets[snapshot]) for when, of, snapshot in looks if of == stream and snapshot in offsets]
+        for stream in streams
+    }
+
+
+def _offsets(lake: LakeSettings, streams: list[str]) -> dict[int, dict[int, int]]:
+    """The last offset of each partition that a snapshot of silver holds, for all snapshots that are there."""
+    catalog = open_catalog(lake)
+    found = {}
+    for stream in streams:
+        for snapshot in catalog.load_table(names.table(names.SILVER, stream)).snapshots():
+            summary = snapshot.summary.additional_properties if snapshot.summary else {}
+            if names.P_OFFSETS in summary:
+                found[snapshot.snapshot_id] = {p: o - 1 for p, o in decode_offsets(summary[names.P_OFFSETS]).items()}
+    return found
 
 
 def _count(lake: LakeSettings, run: str, streams: list[str]) -> int:
