@@ -5,11 +5,12 @@ import shutil
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future, wait
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
+import pyarrow as pa
 import structlog
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
@@ -26,34 +27,66 @@ log = structlog.get_logger()
 
 
 class Batches:
-    """`foreachBatch`'s function. Holds `between` while a batch is worked on, so that nobody stops the query inside one."""
+    """`foreachBatch`'s function: reads a batch, then has it committed to all its streams.
 
-    def __init__(self, writers: Mapping[str, StreamWriter], pool: Executor) -> None:
+    A small batch is committed before Spark goes on. A large one, as they are while the job catches up, is committed while Spark
+    reads the next: at most one batch waits. Spark thinks it done early, which harms nothing, for only the tables know how far
+    they are.
+    """
+
+    def __init__(self, writers: Mapping[str, StreamWriter], pool: Executor, large: int) -> None:
         self._writers = {names.topic(name): writer for name, writer in writers.items()}
         self._pool = pool
-        self.between = threading.Lock()
+        self._large = large
+        self._writing: Future[None] | None = None
+        self._between = threading.Lock()
+        self._settled = False
         self.failure: BaseException | None = None
 
     def __call__(self, records: DataFrame, batch: int) -> None:
-        """Commit one micro-batch to all its streams. The first failure of a stream ends the batch and the query."""
-        with self.between:
+        """Raises what the writing of this batch, or of the one before, failed with: the query ends."""
+        with self._between:
+            if self._settled:
+                raise RuntimeError("the query is being stopped")
             try:
-                self._work(records, batch)
+                started = time.monotonic()
+                rows = bronze_rows(records.select(*KAFKA_COLUMNS).toArrow())
+                metrics.PHASE.labels("read").observe(time.monotonic() - started)
+                self._await()
+                self._writing = self._pool.submit(self._write, rows, batch, started)
+                if len(rows) < self._large:
+                    self._await()
             except BaseException as failure:
                 # Spark reports only the text of what a batch function raised; the reason must keep its type.
-                self.failure = failure
+                self.failure = self.failure or failure
                 raise
 
-    def _work(self, records: DataFrame, batch: int) -> None:
-        started = time.monotonic()
-        rows = bronze_rows(records.select(*KAFKA_COLUMNS).toArrow())
-        read = time.monotonic()
-        slices = {topic: slice_of(part) for topic, part in by_topic(rows)}
-        running = [self._pool.submit(self._writers[topic].take, part) for topic, part in slices.items()]
-        outcomes = [outcome for future in running if (outcome := future.result()) is not None]
-        metrics.PHASE.labels("read").observe(read - started)
-        metrics.PHASE.labels("write").observe(time.monotonic() - read)
-        report(outcomes, batch, time.monotonic() - started)
+    def settle(self, limit: float) -> bool:
+        """Take no more batches, and wait for the one that is being committed. False where that takes too long: a server may be
+        away."""
+        if not self._between.acquire(timeout=limit):
+            return False
+        try:
+            self._settled = True
+            return self._writing is None or not wait([self._writing], limit).not_done
+        finally:
+            self._between.release()
+
+    def _await(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
+
+    def _write(self, rows: pa.Table, batch: int, started: float) -> None:
+        try:
+            with metrics.PHASE.labels("write").time():
+                slices = {topic: slice_of(part) for topic, part in by_topic(rows)}
+                running = [self._pool.submit(self._writers[topic].take, part) for topic, part in slices.items()]
+                outcomes = [outcome for future in running if (outcome := future.result()) is not None]
+            report(outcomes, batch, time.monotonic() - started)
+        except BaseException as failure:
+            # Nobody may ever ask for this one's result: the session looks here.
+            self.failure = failure
+            raise
 
 
 def report(outcomes: list[Outcome], batch: int, seconds: float) -> None:

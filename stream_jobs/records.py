@@ -77,14 +77,18 @@ class _Headers:
         strange = np.flatnonzero(~np.asarray(pc.is_in(self._keys, pa.array(own))))
         if not len(strange):
             return pa.nulls(self._rows, kind)
-        maps: list[dict[str, str | None] | None] = [None] * self._rows
-        texts = _text(self._values.take(pa.array(strange)))
-        for row, key, text in zip(self._of[strange], self._keys.take(pa.array(strange)), texts, strict=True):
-            known = maps[row]
-            if known is None:
-                known = maps[row] = {}
-            known[key.as_py()] = text.as_py()
-        return pa.array([None if found is None else list(found.items()) for found in maps], kind)
+        strange = self._last_of_each(strange)
+        counts = np.bincount(self._of[strange], minlength=self._rows)
+        offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32(), mask=np.append(counts == 0, False))
+        chosen = pa.array(strange)
+        return pa.MapArray.from_arrays(offsets, self._keys.take(chosen), _text(self._values.take(chosen)))
+
+    def _last_of_each(self, places: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Without those whose key comes again in the same record."""
+        codes = np.asarray(self._keys.take(pa.array(places)).dictionary_encode().indices).astype(np.int64)
+        pairs = self._of[places].astype(np.int64) * (int(codes.max()) + 1) + codes
+        _, last = np.unique(pairs[::-1], return_index=True)
+        return np.sort(places[::-1][last]) if len(last) < len(places) else places
 
 
 def _identified(ids: pa.Array, topic: pa.Array, partition: pa.Array, offset: pa.Array) -> pa.Array:

@@ -126,23 +126,19 @@ class Job:
             ):
                 pass
             return
-        batches = Batches(writers, self.pool)
+        batches = Batches(writers, self.pool, self.settings.max_batch_rows // 2)
         query = start(spark, self.lake, self.settings, batches, starting)
         self.health.become("running", streams=writers)
         log.info("running", streams=sorted(writers))
         try:
             while query.isActive and self._holds_lease() and not self._changed(fingerprint, contracts, aside):
                 query.awaitTermination(self.settings.poll_contracts)
-                if self.stopping.is_set():
+                if self.stopping.is_set() or batches.failure is not None:
                     break
         finally:
             # Nobody is inside a batch when the query is stopped; the wait has a limit, for a server may be away.
-            taken = batches.between.acquire(timeout=self.settings.backoff_max)
-            try:
-                query.stop()
-            finally:
-                if taken:
-                    batches.between.release()
+            batches.settle(self.settings.backoff_max)
+            query.stop()
             if batches.failure is not None:
                 raise batches.failure
 

@@ -61,7 +61,12 @@ def _configuration(lake: LakeSettings, stream: StreamSettings, jars: list[str]) 
         # The JVM moves bytes and commits; it is not where rows are computed. The second compiler would take more of the
         # processor in the first minutes than all else together, for code that is not hot.
         "spark.driver.extraJavaOptions": " ".join(
-            ["-XX:+UseG1GC", "-XX:TieredStopAtLevel=1", *stream.java_options.split(), f"-Dderby.system.home={local}"]
+            [
+                "-XX:+UseSerialGC",
+                "-XX:TieredStopAtLevel=1",
+                *stream.java_options.split(),
+                f"-Dderby.system.home={local}",
+            ]
         ),
         "spark.local.dir": str(local / "spark"),
         "spark.sql.warehouse.dir": str(local / "warehouse"),
