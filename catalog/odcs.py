@@ -39,6 +39,22 @@ def load_contracts(directory: Path) -> dict[str, Stream]:
     return {stream.name: stream for stream in streams}
 
 
+def load_each(directory: Path) -> tuple[dict[str, Stream], dict[str, str]]:
+    """The contracts of a folder that can be read, by stream name, and of the others what is wrong. For who must go on with the
+    rest. Raises SluiceError where there is no such folder."""
+    if not directory.is_dir():
+        raise SluiceError(f"{directory} is not a folder: SLUICE_CONTRACTS must name the folder of the *{SUFFIX} files")
+    streams: dict[str, Stream] = {}
+    broken: dict[str, str] = {}
+    for path in sorted(directory.glob(f"*{SUFFIX}")):
+        name = path.name.removesuffix(SUFFIX)
+        try:
+            streams[name] = load_contract(path)
+        except SluiceError as failure:
+            broken[name] = str(failure)
+    return streams, broken
+
+
 def load_contract(path: Path) -> Stream:
     """One contract; the stream's name is the file's name without `.odcs.yaml`. Raises SluiceError."""
     try:

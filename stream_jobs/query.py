@@ -18,9 +18,11 @@ from pyspark.sql.streaming import StreamingQuery
 from catalog import names
 from catalog.settings import LakeSettings
 from stream_jobs import metrics
+from stream_jobs.aside import Rests
+from stream_jobs.failures import raise_unless_single
 from stream_jobs.records import KAFKA_COLUMNS, bronze_rows
 from stream_jobs.settings import StreamSettings, scratch
-from stream_jobs.slices import by_topic, slice_of
+from stream_jobs.slices import Slice, by_topic, slice_of
 from stream_jobs.writer import Outcome, StreamWriter
 
 log = structlog.get_logger()
@@ -34,7 +36,8 @@ class Batches:
     they are.
     """
 
-    def __init__(self, writers: Mapping[str, StreamWriter], pool: Executor, large: int) -> None:
+    def __init__(self, writers: Mapping[str, StreamWriter], pool: Executor, large: int, rests: Rests) -> None:
+        self._rests = rests
         self._writers = {names.topic(name): writer for name, writer in writers.items()}
         self._pool = pool
         self._large = large
@@ -79,14 +82,29 @@ class Batches:
     def _write(self, rows: pa.Table, batch: int, started: float) -> None:
         try:
             with metrics.PHASE.labels("write").time():
-                slices = {topic: slice_of(part) for topic, part in by_topic(rows)}
-                running = [self._pool.submit(self._writers[topic].take, part) for topic, part in slices.items()]
-                outcomes = [outcome for future in running if (outcome := future.result()) is not None]
+                outcomes = self._take({topic: slice_of(part) for topic, part in by_topic(rows)})
             report(outcomes, batch, time.monotonic() - started)
         except BaseException as failure:
             # Nobody may ever ask for this one's result: the session looks here.
             self.failure = failure
             raise
+
+    def _take(self, slices: Mapping[str, Slice]) -> list[Outcome]:
+        """What became of each stream's part. Rows of a stream that was set aside stay in Kafka: its offsets don't move."""
+        running = {
+            writer.stream.name: self._pool.submit(writer.take, part)
+            for topic, part in slices.items()
+            if (writer := self._writers.get(topic)) is not None
+        }
+        failures = {name: failure for name, future in running.items() if (failure := future.exception()) is not None}
+        raise_unless_single(failures, [writer.stream.name for writer in self._writers.values()], self._rests)
+        for name in failures:
+            del self._writers[names.topic(name)]
+        for name in running.keys() - failures:
+            self._rests.went_well(name)
+        return [
+            outcome for n, future in running.items() if n not in failures and (outcome := future.result()) is not None
+        ]
 
 
 def report(outcomes: list[Outcome], batch: int, seconds: float) -> None:

@@ -10,17 +10,17 @@ from hashlib import sha256
 from pathlib import Path
 
 import structlog
-from pyiceberg.exceptions import NoSuchTableError
 from pyspark.sql import SparkSession
 
 from catalog import names
 from catalog.contract import SUFFIX, Stream
-from catalog.errors import SluiceError
 from catalog.kafka_offsets import starting_offsets, topic_bounds
 from catalog.lake import file_system, open_catalog
-from catalog.odcs import load_contracts
+from catalog.odcs import load_each
 from catalog.settings import LakeSettings
+from stream_jobs.aside import Rests, unapplied
 from stream_jobs.commit import FencedError
+from stream_jobs.failures import first_line, raise_unless_single
 from stream_jobs.lease import Lease
 from stream_jobs.metrics import SET_ASIDE, Health, serve
 from stream_jobs.query import Batches, report, start
@@ -46,6 +46,7 @@ class Job:
         self.stopping = threading.Event()
         self.pool = ThreadPoolExecutor(THREADS, "stream")
         self.stages = ThreadPoolExecutor(THREADS, "stage")
+        self.rests = Rests()
         self.lease: Lease | None = None
 
     def run(self) -> int:
@@ -67,9 +68,10 @@ class Job:
                     return FENCED
                 except Exception as failure:
                     if not _alive(spark):
-                        log.error("spark-died", reason=_first_line(failure))
+                        log.error("spark-died", reason=first_line(failure))
                         return DIED
                     attempt += 1
+                    self.rests.forget_times()
                     self._wait(attempt, failure)
         finally:
             if self.lease is not None:
@@ -93,7 +95,7 @@ class Job:
 
     def _wait(self, attempt: int, failure: BaseException) -> None:
         pause = min(self.settings.backoff_max, 0.5 * 2 ** min(attempt, 10))
-        reason = _first_line(failure)
+        reason = first_line(failure)
         self.health.become("waiting", reason)
         log.error("waiting", seconds=pause, attempt=attempt, reason=reason, kind=type(failure).__name__)
         self.stopping.wait(pause)
@@ -101,37 +103,38 @@ class Job:
     def _session(self, spark: SparkSession) -> None:
         """Read contracts and tables, catch up, run the query.
 
-        Returns when contracts change, the lease is lost or the job is to stop.
+        Returns when contracts change, a stream that was set aside may try again, the lease is lost or the job is to stop.
         """
         if self.stopping.is_set():
             return
         fingerprint = contracts_fingerprint(self.lake.contracts)
-        contracts = load_contracts(self.lake.contracts)
-        aside = unapplied(self.lake, contracts)
-        for name in contracts:
-            SET_ASIDE.labels(name).set(name in aside)
-        if aside:
-            log.warning("set-aside", streams=aside)
-        streams = {name: stream for name, stream in contracts.items() if name not in aside}
-        bounds = asyncio.run(topic_bounds(self.lake, map(names.topic, streams)))
-        writers = self._writers(spark, streams)
-        starting = {
-            names.topic(name): starting_offsets(name, bounds[names.topic(name)], writer.offsets)
-            for name, writer in writers.items()
-        }
+        contracts, aside = load_each(self.lake.contracts)
+        waiting = unapplied(self.lake, contracts)
+        aside |= {**waiting, **self.rests.resting()}
+        writers, starting = self._ready(spark, {n: stream for n, stream in contracts.items() if n not in aside})
+        aside |= self.rests.resting()
+        self._show(contracts, aside)
+        resting = self.rests.resting().keys()
+
+        def changed() -> bool:
+            if contracts_fingerprint(self.lake.contracts) != fingerprint:
+                self.rests.forget_times()
+                return True
+            if waiting and unapplied(self.lake, {name: contracts[name] for name in waiting}) != waiting:
+                return True
+            return self.rests.resting().keys() != resting  # one failed, or one may try again
+
         if not writers:
-            self.health.become("running", "no stream is applied yet: run `sluice apply`", ())
-            while not self.stopping.wait(self.settings.poll_contracts) and not self._changed(
-                fingerprint, contracts, aside
-            ):
+            self.health.become("running", _told(aside) or "no stream is applied yet: run `sluice apply`", ())
+            while not self.stopping.wait(self.settings.poll_contracts) and not changed():
                 pass
             return
-        batches = Batches(writers, self.pool, self.settings.max_batch_rows // 2)
+        batches = Batches(writers, self.pool, self.settings.max_batch_rows // 2, self.rests)
         query = start(spark, self.lake, self.settings, batches, starting)
-        self.health.become("running", streams=writers)
+        self.health.become("running", _told(aside), streams=writers)
         log.info("running", streams=sorted(writers))
         try:
-            while query.isActive and self._holds_lease() and not self._changed(fingerprint, contracts, aside):
+            while query.isActive and self._holds_lease() and not changed():
                 query.awaitTermination(self.settings.poll_contracts)
                 if self.stopping.is_set() or batches.failure is not None:
                     break
@@ -142,53 +145,37 @@ class Job:
             if batches.failure is not None:
                 raise batches.failure
 
-    def _writers(self, spark: SparkSession, streams: Mapping[str, Stream]) -> dict[str, StreamWriter]:
-        """A writer for each stream, caught up from bronze."""
+    def _ready(
+        self, spark: SparkSession, streams: Mapping[str, Stream]
+    ) -> tuple[dict[str, StreamWriter], dict[str, dict[int, int]]]:
+        """A writer for each stream, caught up from bronze, and for its topic the offsets to start from. A stream that fails is
+        set aside; where all fail, a server is away: raises what the first one failed with."""
         age = timedelta(seconds=self.settings.snapshot_age)
         catalog, files = open_catalog(self.lake), file_system(self.lake)
+        bounds = asyncio.run(topic_bounds(self.lake, map(names.topic, streams)))
 
-        def ready(stream: Stream) -> StreamWriter:
+        def ready(stream: Stream) -> tuple[StreamWriter, dict[int, int]]:
             writer = StreamWriter(spark, catalog, stream, files, self.stages, age)
             for outcome in writer.catch_up(self.settings.max_batch_rows):
                 report([outcome], -1, 0.0)
-            return writer
+            return writer, starting_offsets(stream.name, bounds[names.topic(stream.name)], writer.offsets)
 
         futures = {name: self.pool.submit(ready, stream) for name, stream in streams.items()}
-        return {name: future.result() for name, future in futures.items()}
+        failures = {name: failure for name, future in futures.items() if (failure := future.exception()) is not None}
+        raise_unless_single(failures, streams, self.rests)
+        done = {name: future.result() for name, future in futures.items() if name not in failures}
+        return {n: writer for n, (writer, _) in done.items()}, {names.topic(n): at for n, (_, at) in done.items()}
 
-    def _changed(self, fingerprint: str, contracts: Mapping[str, Stream], aside: Mapping[str, str]) -> bool:
-        """Whether a contract changed, or a stream that was set aside can go on."""
-        if contracts_fingerprint(self.lake.contracts) == fingerprint:
-            return bool(aside) and unapplied(self.lake, {name: contracts[name] for name in aside}) != aside
-        try:
-            load_contracts(self.lake.contracts)
-        except SluiceError as broken:
-            log.error("contract", reason=str(broken))  # the contracts that run stay in force
-            return False
-        return True
+    def _show(self, contracts: Mapping[str, Stream], aside: Mapping[str, str]) -> None:
+        for name in {*contracts, *aside}:
+            SET_ASIDE.labels(name).set(name in aside)
+        if aside:
+            log.warning("set-aside", streams=dict(aside))
 
 
-def unapplied(lake: LakeSettings, streams: Mapping[str, Stream]) -> dict[str, str]:
-    """Streams that the lake is not ready for, with the reason: `sluice apply` has not been run since their contract changed."""
-    if not streams:
-        return {}
-    topics = asyncio.run(topic_bounds(lake, map(names.topic, streams)))
-    catalog = open_catalog(lake)
-    found = {}
-    for name, stream in streams.items():
-        if names.topic(name) not in topics:
-            found[name] = "its topic is not there"
-            continue
-        for layer in names.LAYERS:
-            try:
-                columns = set(catalog.load_table(names.table(layer, name)).schema().column_names)
-            except NoSuchTableError:
-                found[name] = f"its table {names.table(layer, name)} is not there"
-                break
-            lacking = [c.name for c in stream.columns if c.name not in columns] if layer != names.BRONZE else []
-            if lacking:
-                found[name] = f"{names.table(layer, name)} lacks the column {lacking[0]}"
-    return found
+def _told(aside: Mapping[str, str]) -> str:
+    """For `/healthz`: what is set aside, and why."""
+    return "; ".join(f"{name} is set aside: {reason}" for name, reason in sorted(aside.items()))
 
 
 def contracts_fingerprint(folder: Path) -> str:
@@ -213,10 +200,3 @@ def _alive(spark: SparkSession) -> bool:
         return not spark.sparkContext._jsc.sc().isStopped()
     except Exception:  # py4j raises its own network errors, and the socket's
         return False
-
-
-def _first_line(failure: BaseException) -> str:
-    """The reason in a line: Java's own words where the failure came from there."""
-    java = getattr(failure, "java_exception", None)
-    text = str(java.toString() if java is not None else failure).strip().splitlines()
-    return (text[0] if text else type(failure).__name__)[:500]

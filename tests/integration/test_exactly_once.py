@@ -216,6 +216,65 @@ def test_a_second_stream_job_waits_for_the_lease(stack: Stack) -> None:
         assert second.wait(60) == 0
 
 
+def events_of(stream: str, run: str, count: int = 20) -> list[Event]:
+    """Good ones, each with an item of its own."""
+    body = {"quantity": 1, "at": "2026-01-01T00:00:00Z"}
+    return [Event(f"{stream}-{run}-{n}", orjson.dumps({**body, "item": f"{run}-{n}"})) for n in range(count)]
+
+
+def health(stack: Stack) -> dict[str, Any]:
+    """What the stream job says of itself."""
+    found: dict[str, Any] = httpx.get(f"{stack.env()['SLUICE_STREAM_URL']}/healthz").json()
+    return found
+
+
+@pytest.fixture
+def two_streams(stack: Stack, contracts: Path) -> Iterator[tuple[str, str]]:
+    """Two streams of the test's own, which take rows."""
+    names = (f"mended_{uuid.uuid4().hex[:8]}", f"steady_{uuid.uuid4().hex[:8]}")
+    for name in names:
+        add_stream(stack, contracts, name)
+        send(stack, name, events_of(name, "first"))
+        stack.sluice("verify", "--stream", name)
+    yield names
+    for name in names:
+        (contracts / f"{name}.odcs.yaml").unlink()
+
+
+def test_a_stream_whose_table_is_lost_is_set_aside_and_catches_up_once_mended(
+    stack: Stack, lake: LakeSettings, two_streams: tuple[str, str]
+) -> None:
+    lost, steady = two_streams
+    query.rows(lake, f"drop table silver.{lost}")
+    for name in two_streams:
+        send(stack, name, events_of(name, "second"))
+    stack.sluice("verify", "--wait", "90", "--stream", steady)
+    eventually(lambda: f"{lost} is set aside" in health(stack)["reason"], 60, "the stream is set aside by name")
+    send(stack, steady, events_of(steady, "third"))
+    stack.sluice("verify", "--wait", "90", "--stream", steady)
+    stack.sluice("apply", "--no-gold")
+    stack.sluice("verify", "--wait", "120", "--stream", lost)
+    assert query.rows(lake, f"select count(*) as n from silver.{lost}")[0]["n"] == 40
+
+
+def test_a_broken_contract_stops_its_own_stream_alone(
+    stack: Stack, contracts: Path, two_streams: tuple[str, str]
+) -> None:
+    broken, _ = two_streams
+    path = contracts / f"{broken}.odcs.yaml"
+    good = path.read_text()
+    path.write_text("schema: [")
+    eventually(lambda: f"{broken} is set aside" in health(stack)["reason"], 60, "the stream is set aside by name")
+    before = stack.pid("stream")
+    stack.sluice("restart", "stream")  # a fresh start is no reason to stop for all either
+    stack.await_ready("stream", other_than=before)
+    for name in two_streams:
+        send(stack, name, events_of(name, "second"))
+    path.write_text(good)
+    for name in two_streams:
+        stack.sluice("verify", "--wait", "90", "--stream", name)
+
+
 TAMPERINGS = {
     "delete from silver.{t} where _kafka_partition = {p} and _kafka_offset = {o}": "lost",
     "insert into silver.{t} select * from silver.{t} where _kafka_partition = {p} and _kafka_offset = {o}": "double",

@@ -1,0 +1,30 @@
+"""Whose failure it is: one stream's, which is set aside, or everybody's, for a server is away or another writer is at work."""
+
+from collections.abc import Collection, Mapping
+
+import structlog
+
+from stream_jobs.aside import Rests
+from stream_jobs.commit import FencedError
+
+log = structlog.get_logger()
+
+
+def raise_unless_single(failures: Mapping[str, BaseException], streams: Collection[str], rests: Rests) -> None:
+    """Set the streams aside that failed, where others did not. Raises FencedError if one was fenced off, and the first failure
+    where none of `streams` is left."""
+    for failure in failures.values():
+        if isinstance(failure, FencedError):
+            raise failure
+    for name, failure in failures.items():
+        if len(failures) >= len(streams):
+            raise failure
+        rests.failed(name, first_line(failure))
+        log.error("set-aside", stream=name, reason=first_line(failure), kind=type(failure).__name__)
+
+
+def first_line(failure: BaseException) -> str:
+    """The reason in a line: Java's own words where the failure came from there."""
+    java = getattr(failure, "java_exception", None)
+    text = str(java.toString() if java is not None else failure).strip().splitlines()
+    return (text[0] if text else type(failure).__name__)[:500]

@@ -1,0 +1,64 @@
+"""When a stream that failed may try again, and whose failure it is."""
+
+import pytest
+
+from stream_jobs.aside import FIRST, LONGEST, Rests
+from stream_jobs.commit import FencedError
+from stream_jobs.failures import raise_unless_single
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_pause_grows_with_each_failure_up_to_a_limit() -> None:
+    clock = Clock()
+    rests = Rests(clock)
+    pauses = []
+    for _ in range(12):
+        rests.failed("orders", "no such table")
+        began = clock.now
+        while rests.resting():
+            clock.now += 1
+        pauses.append(clock.now - began)
+    assert pauses[:3] == [FIRST, FIRST * 2, FIRST * 4]
+    assert pauses[-1] == LONGEST
+
+
+def test_a_stream_that_did_well_starts_anew() -> None:
+    clock = Clock()
+    rests = Rests(clock)
+    rests.failed("orders", "no such table")
+    rests.failed("orders", "no such table")
+    assert rests.resting() == {"orders": "no such table"}
+    rests.went_well("orders")
+    assert rests.resting() == {}
+    rests.failed("orders", "again")
+    clock.now = FIRST
+    assert rests.resting() == {}
+
+
+def test_one_of_several_is_set_aside() -> None:
+    rests = Rests(Clock())
+    raise_unless_single({"orders": ValueError("no such table\nat line 5")}, ["orders", "users"], rests)
+    assert rests.resting() == {"orders": "no such table"}
+
+
+def test_where_all_fail_a_server_is_away() -> None:
+    rests = Rests(Clock())
+    with pytest.raises(OSError, match="connection refused"):
+        raise_unless_single({"orders": OSError("connection refused")}, ["orders"], rests)
+    assert rests.resting() == {}
+
+
+def test_a_fenced_writer_stops_the_job_whatever_else_failed() -> None:
+    rests = Rests(Clock())
+    failures = {"users": OSError("timed out"), "orders": FencedError("another writer")}
+    with pytest.raises(FencedError):
+        raise_unless_single(failures, ["orders", "users", "earthquakes"], rests)
