@@ -156,9 +156,14 @@ def _none_of(column: Column, allowed: tuple[Any, ...]) -> Callable[[pa.Array], M
     if column.logical_type in ("object", "array"):
         known = {frozen(contained(column, value)) for value in allowed}
         read: Callable[[Any], Any] = (lambda held: held) if pa.types.is_nested(kind) else parsed
-        return lambda array: np.array(
-            [v is not None and frozen(read(v)) not in known for v in array.to_pylist()], dtype=np.bool_
-        )
+
+        def unknown(value: Any) -> bool:
+            try:
+                return frozen(read(value)) not in known
+            except RecursionError:  # deeper than what anybody writes into a contract
+                return True
+
+        return lambda array: np.array([v is not None and unknown(v) for v in array.to_pylist()], dtype=np.bool_)
     # What the column can't hold is never there.
     literals = [literal(column, value) for value in allowed]
     values = pa.array([value for value in literals if held_by(kind, value)], kind)

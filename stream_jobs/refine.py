@@ -103,7 +103,7 @@ def _tried(stream: Stream, converters: list[ColumnConverter]) -> list[Check]:
         found = checks(stream)
         for check in found:
             check.broken(columns)
-    except (ValueError, pa.ArrowException, TypeError) as failure:
+    except (ValueError, ArithmeticError, TypeError, pa.ArrowException) as failure:
         reason = str(failure).splitlines()[0]
         raise SluiceError(f"contract {stream.name}: a limit or rule can't be judged: {reason}") from None
     return found

@@ -54,6 +54,5 @@ class SqlRules:
 
 
 def _in_duckdb(rule: Rule) -> str:
-    # Quoted names: a column may be called what is a word of DuckDB's.
-    said: Sequence[str] = sqlglot.transpile(rule.expression or "true", read="spark", write="duckdb", identify=True)
+    said: Sequence[str] = sqlglot.transpile(rule.expression or "true", read="spark", write="duckdb")
     return said[0]

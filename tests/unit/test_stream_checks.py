@@ -165,6 +165,12 @@ def test_a_value_that_is_not_there_breaks_only_required() -> None:
     assert broken(column("v", "integer", required=True, limits=Limits(minimum=1)), '"x"') == [("type",)]
 
 
+def test_an_object_of_any_depth_is_compared() -> None:
+    for depth in (100, 900, 990, 5_000):
+        (found,) = broken(column("v", "object", allowed=({},)), '{"a":' + "[" * depth + "]" * depth + "}")
+        assert found in (("enum",), ("json",))
+
+
 def test_a_limit_that_says_nothing_of_its_type_is_passed_over_as_at_the_gateway() -> None:
     everything = Limits(
         minimum=9, exclusive_maximum=1, multiple_of=7, min_length=9, pattern="^q$", min_items=9, unique_items=True

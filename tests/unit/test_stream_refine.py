@@ -279,6 +279,8 @@ def test_an_empty_batch_and_a_row_without_a_version() -> None:
         stream(column("a", "array", items=column("i")), rules=[Rule("r", "a", "error", "", pattern="x")]),
         stream(column("a", "date", limits=Limits(minimum="yesterday"))),
         stream(column("a", "integer", limits=Limits(multiple_of=0))),
+        stream(column("a", "integer", limits=Limits(multiple_of=10**30))),
+        stream(column("a", "number", limits=Limits(minimum=10**400))),
         stream(column("a", "date", format="dd.MM.yyyy", limits=Limits(minimum="2026-01-01"))),
         stream(column("a"), rules=[Rule("r", None, "error", "", expression="no_such_function(a)")]),
     ],

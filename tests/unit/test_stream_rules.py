@@ -62,7 +62,7 @@ def good(expression: str) -> list[bool]:
         ("cast(s as int) > 0", [True, True, True]),
         ("length(s) = 2 and upper(s) = 'AB'", [True, False, True]),
         ("substring(s, 1, 1) = 'a'", [True, False, True]),
-        ("end = 1", [True, False, True]),
+        ("end = 1 and `end` < 5", [True, False, True]),
         ("typed", [True, False, True]),
         ("hour(t) = 23", [True, False, True]),
         ("t >= timestamp'2020-01-01T00:00:00Z'", [True, False, True]),
