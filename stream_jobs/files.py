@@ -148,7 +148,7 @@ class TableFiles:
     def _put(self, location: str, rows: pa.Table) -> tuple[int, pq.FileMetaData]:
         """Write one Parquet file; its size in bytes and its footer."""
         with self._files.open_output_stream(location.split("://", 1)[1]) as out:
-            # Decimals as integers, else they have no bounds that a reader could skip files by.
+            # Decimals of up to 18 digits are integers in Iceberg's Parquet files.
             with pq.ParquetWriter(out, rows.schema, compression=self._codec, store_decimal_as_integer=True) as writer:
                 writer.write_table(rows)
             return out.tell(), writer.writer.metadata

@@ -110,9 +110,8 @@ class Held:
             self._files.open_input_file(path.split("://", 1)[1]) as source,
             pq.ParquetFile(source, pre_buffer=True) as file,
         ):
-            there = file.schema_arrow.names
-            found = file.read(columns=[name for name in columns if name in there])
+            found = file.read(columns=columns)
         for name in columns:
-            if name not in there:
+            if name not in found.column_names:
                 found = found.append_column(name, pa.nulls(len(found)))
         return found

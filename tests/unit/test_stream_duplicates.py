@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from stream_jobs.duplicates import SeenIds, hashed, repeats
@@ -73,7 +73,7 @@ def expected(batch: list[Row], before: list[Row]) -> list[bool]:
     ]
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(histories(), st.randoms(use_true_random=False))
 @example(([Row(0, 0, "a", 0), Row(0, 1, "a", 8), Row(1, 0, "a", 1)], {0: 1}, {0: 2, 1: 1}), None)
 def test_repeats_are_what_was_received_within_the_horizon(

@@ -4,7 +4,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from catalog.contract import Stream
@@ -94,7 +94,7 @@ def latest(rows: list[Row], of: Stream) -> dict[tuple[Any, ...], Row]:
     return found
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(batches(), st.sampled_from([ENTITY, TIMELESS]))
 def test_silver_holds_the_latest_row_of_each_key(given_batches: list[list[Row]], of: Stream) -> None:
     silver, known = Silver(of), SeenIds(7)

@@ -232,6 +232,9 @@ def test_the_parquet_has_the_tables_field_ids_and_all_values(
     assert back.to_pylist() == arrow(ROWS).to_pylist()
     ids = {field.name: int(field.metadata[b"PARQUET:field_id"]) for field in back.schema}
     assert ids == {field.name: field.field_id for field in table.schema().fields}
+    with pq.ParquetFile(file["file-path"].removeprefix("file://")) as parquet:
+        kinds = {parquet.schema.column(n).name: parquet.schema.column(n).physical_type for n in range(len(KINDS))}
+    assert [kinds[name] for name in ("small", "mid", "large")] == ["INT32", "INT64", "FIXED_LEN_BYTE_ARRAY"]
     items, days = back.schema.field("list").type.value_field, back.schema.field("o").type.field(0)
     inner = [table.schema().find_field(name).field_id for name in ("list.element", "o.d")]
     assert [int(field.metadata[b"PARQUET:field_id"]) for field in (items, days)] == inner
@@ -266,7 +269,7 @@ def test_a_partition_whose_name_no_store_takes_has_no_folder(
     catalog: SqlCatalog, store: PyFileSystem, pool: ThreadPoolExecutor
 ) -> None:
     table = create(catalog, "long", ("s", "identity"))
-    values = ["x" * 3_000, "日" * 80, "short", ".."]
+    values = ["x" * 3_000, "y" * 300, "日" * 80, "short", ".."]
     found = {
         file["partition"][0]: file
         for file in facts(TableFiles(table, store, pool).write(arrow([{"s": v} for v in values])))
@@ -277,6 +280,15 @@ def test_a_partition_whose_name_no_store_takes_has_no_folder(
         path = file["file-path"].removeprefix(table.location())
         assert max(map(len, path.split("/"))) <= LONGEST_NAME
         assert ("s=short" in path) == (value == "short")
+
+
+def test_many_long_names_are_too_long_together(
+    catalog: SqlCatalog, store: PyFileSystem, pool: ThreadPoolExecutor
+) -> None:
+    table = create(catalog, "longer", *(("s", f"truncate[{n}]") for n in (190, 180, 170, 160)))
+    (file,) = facts(TableFiles(table, store, pool).write(arrow([{"s": "x" * 190}])))
+    assert file["partition"] == ["x" * n for n in (190, 180, 170, 160)]
+    assert len(file["file-path"].removeprefix(table.location())) < 100
 
 
 def test_deletes_are_sorted_and_lie_in_the_partition_of_what_they_delete(

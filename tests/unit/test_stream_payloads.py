@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from catalog.contract import Column
@@ -182,7 +182,7 @@ ANY = st.one_of(
     OBJECT.map(lambda text: text[:-1]),
     OBJECT.map(lambda text: text.replace(b"e", b"\xff")),
 )
-SLOW = settings(max_examples=100, deadline=None)
+SLOW = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @SLOW

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from catalog.contract import Column, Limits, Rule
@@ -197,7 +197,7 @@ def taken(checker: Checker, payload: bytes) -> bool:
         return False
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(events())
 def test_what_the_gateway_takes_has_the_contracts_form(event: tuple[tuple[Column, ...], list[bytes]]) -> None:
     columns, payloads = event
