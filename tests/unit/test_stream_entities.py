@@ -121,7 +121,7 @@ def test_silver_is_asked_only_for_keys_that_it_may_have() -> None:
     assert silver.asked == [{("x", 0)}]
 
 
-def test_a_batch_that_is_done_again_replaces_its_own_rows() -> None:
+def test_a_batch_that_is_done_again_leaves_one_row_a_key() -> None:
     silver, known = Silver(ENTITY), SeenIds(7)
     rows = pa.Table.from_pylist(
         [{"a": "x", "b": 0, "at": NOON, "_kafka_partition": 0, "_kafka_offset": 3}], schema=SCHEMA

@@ -340,6 +340,14 @@ def test_rows_are_found_again_by_keys_of_each_type(
         assert back.column(name)[position.row].as_py() == key[0]
 
 
+def test_a_key_of_two_columns_is_both_of_them(catalog: SqlCatalog, store: PyFileSystem) -> None:
+    table = create(catalog, "pairs")
+    table.append(arrow(ROWS).cast(table.schema().as_arrow()))
+    held = Held(catalog, "silver.pairs", store, ("i", "d"), ["n"])
+    wanted = {(7, date(2026, 1, 2)), (0, date(2026, 1, 2)), (-7, date.min)}
+    assert [key for key, _, _ in held.rows(wanted).found] == [(7, date(2026, 1, 2))] * 2
+
+
 def test_a_rank_that_is_younger_than_the_file_is_null(catalog: SqlCatalog, store: PyFileSystem) -> None:
     table = create(catalog, "younger")
     table.append(arrow(ROWS[:1]).cast(table.schema().as_arrow()))
