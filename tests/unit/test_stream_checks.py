@@ -166,9 +166,11 @@ def test_a_value_that_is_not_there_breaks_only_required() -> None:
 
 
 def test_an_object_of_any_depth_is_compared() -> None:
-    for depth in (100, 900, 990, 5_000):
-        (found,) = broken(column("v", "object", allowed=({},)), '{"a":' + "[" * depth + "]" * depth + "}")
-        assert found in (("enum",), ("json",))
+    """Also of a depth that can just be decoded."""
+    objects = ['{"a":' + "[" * depth + "]" * depth + "}" for depth in (100, *range(800, 1_000), 5_000)]
+    found = broken(column("v", "object", allowed=({},)), *objects)
+    assert found[0] == ("enum",)
+    assert set(found) == {("enum",), ("json",)}
 
 
 def test_a_limit_that_says_nothing_of_its_type_is_passed_over_as_at_the_gateway() -> None:
