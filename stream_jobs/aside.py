@@ -39,7 +39,7 @@ class Rests:
     def resting(self) -> dict[str, str]:
         """The streams whose time has not come, with the reason."""
         now = self._clock()
-        return {stream: self._reasons[stream] for stream, until in self._until.items() if until > now}
+        return {stream: self._reasons[stream] for stream, until in list(self._until.items()) if until > now}
 
     def forget_times(self) -> None:
         """Let all try again at once: a contract changed, or the servers are back."""

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from threading import Lock
+from zlib import crc32
 
 import structlog
 from pyarrow.fs import FileSystem
@@ -26,8 +28,9 @@ from stream_jobs.refine import Refiner
 from stream_jobs.session import activate
 from stream_jobs.slices import Slice, slice_of, window
 
-# Batches of a stream between two expirations of snapshots.
-EXPIRE_EVERY = 60
+# Batches of a stream between two expirations of snapshots, of one of its tables each time.
+EXPIRE_EVERY = 20
+ONE_AT_A_TIME = Lock()
 log = structlog.get_logger()
 
 
@@ -54,7 +57,7 @@ class StreamWriter:
     ) -> None:
         self.stream = stream
         self._snapshot_age = snapshot_age
-        self._batches = 0
+        self._batches = crc32(stream.name.encode()) % EXPIRE_EVERY  # so that the streams take turns
         self._catalog = catalog.name
         self._tidying: Future[None] = Future()
         self._tidying.set_result(None)
@@ -150,19 +153,20 @@ class StreamWriter:
         point("after-silver")
 
     def _tidy(self) -> None:
-        """Expire snapshots now and then, beside the batches: their metadata is written anew with each commit."""
+        """Expire a table's snapshots now and then, beside the batches: each commit writes their list anew."""
         self._batches += 1
         if self._batches % EXPIRE_EVERY == 0 and self._tidying.done():
-            self._tidying = self._pool.submit(self._expire)
+            tables = (self._bronze, self._silver, self._quarantine)
+            self._tidying = self._pool.submit(self._expire, tables[self._batches // EXPIRE_EVERY % 3].identifier)
 
-    def _expire(self) -> None:
+    def _expire(self, table: str) -> None:
         activate(self._spark)
-        for table in (self._bronze, self._quarantine, self._silver):
-            try:
+        try:
+            with ONE_AT_A_TIME:
                 # A handle of its own: the writer's is in use.
-                LakeTable(self._spark, self._catalog, table.identifier).expire(self._snapshot_age)
-            except Exception as failure:  # maintenance: the rows are committed, and the next time may do it
-                log.warning("expire", table=table.identifier, reason=str(failure).splitlines()[0])
+                LakeTable(self._spark, self._catalog, table).expire(self._snapshot_age)
+        except Exception as failure:  # maintenance: the rows are committed, and the next time may do it
+            log.warning("expire", table=table, reason=str(failure).splitlines()[0])
 
     def _warm(self) -> SeenIds:
         """The ids that silver's offsets cover, from bronze, as far back from the newest of them as the horizon."""
