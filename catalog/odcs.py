@@ -29,30 +29,33 @@ PERIODS = {word: seconds for seconds, words in SECONDS.items() for word in words
 
 def load_contracts(directory: Path) -> dict[str, Stream]:
     """All contracts of a folder by stream name. Raises SluiceError that names the file and what is wrong with it."""
-    if not directory.is_dir():
-        raise SluiceError(f"{directory} is not a folder: SLUICE_CONTRACTS must name the folder of the *{SUFFIX} files")
+    paths = _contract_files(directory)
     for path in sorted([*directory.glob("*.odcs.yml"), *directory.glob("*.odcs.json")]):
         raise SluiceError(
             f"{path} would not be read: rename it to {path.name.split('.')[0]}{SUFFIX}, or keep it elsewhere"
         )
-    streams = [load_contract(path) for path in sorted(directory.glob(f"*{SUFFIX}"))]
+    streams = [load_contract(path) for path in paths]
     return {stream.name: stream for stream in streams}
 
 
 def load_each(directory: Path) -> tuple[dict[str, Stream], dict[str, str]]:
     """The contracts of a folder that can be read, by stream name, and of the others what is wrong. For who must go on with the
     rest. Raises SluiceError where there is no such folder."""
-    if not directory.is_dir():
-        raise SluiceError(f"{directory} is not a folder: SLUICE_CONTRACTS must name the folder of the *{SUFFIX} files")
     streams: dict[str, Stream] = {}
     broken: dict[str, str] = {}
-    for path in sorted(directory.glob(f"*{SUFFIX}")):
+    for path in _contract_files(directory):
         name = path.name.removesuffix(SUFFIX)
         try:
             streams[name] = load_contract(path)
         except SluiceError as failure:
             broken[name] = str(failure)
     return streams, broken
+
+
+def _contract_files(directory: Path) -> list[Path]:
+    if not directory.is_dir():
+        raise SluiceError(f"{directory} is not a folder: SLUICE_CONTRACTS must name the folder of the *{SUFFIX} files")
+    return sorted(directory.glob(f"*{SUFFIX}"))
 
 
 def load_contract(path: Path) -> Stream:

@@ -67,10 +67,10 @@ class Batches:
     def settle(self, limit: float) -> bool:
         """Take no more batches, and wait for the one that is being committed. False where that takes too long: a server may be
         away."""
+        self._settled = True  # first, so that a batch which is read for too long is the last one
         if not self._between.acquire(timeout=limit):
             return False
         try:
-            self._settled = True
             return self._writing is None or not wait([self._writing], limit).not_done
         finally:
             self._between.release()

@@ -86,11 +86,6 @@ class StreamWriter:
         """Where bronze, and so the reading of Kafka, goes on."""
         return self._in_bronze.offsets
 
-    @property
-    def totals(self) -> Totals:
-        """Rows since the stream began, by what became of them."""
-        return self._in_silver.totals
-
     def catch_up(self, most_rows: int) -> Iterator[Outcome]:
         """Bring silver to where bronze is, from bronze. Done at start, before anything new is taken.
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,18 +13,12 @@ from starlette.applications import Starlette
 
 from catalog.contract import SUFFIX
 from catalog.errors import SluiceError
-from catalog.settings import BUNDLED_CONTRACTS, LakeSettings, read_settings
+from catalog.settings import LakeSettings, read_settings
 from ingest_gateway.app import create_app
 from ingest_gateway.settings import GatewaySettings, gateway_settings
 from ingest_gateway.streams import Streams
 
 NO_BROKER = "127.0.0.1:1"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    shutil.copy(BUNDLED_CONTRACTS / f"orders{SUFFIX}", tmp_path)
-    return tmp_path
 
 
 class Client:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import shutil
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -13,20 +12,13 @@ import httpx
 import pytest
 import structlog
 
-from catalog.contract import SUFFIX
 from catalog.errors import SluiceError
-from catalog.settings import BUNDLED_CONTRACTS, LakeSettings
+from catalog.settings import LakeSettings
 from ingest_gateway import logs
 from ingest_gateway.app import create_app
 from ingest_gateway.settings import GatewaySettings
 
 SHOP = "https://shop.example"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    shutil.copy(BUNDLED_CONTRACTS / f"orders{SUFFIX}", tmp_path)
-    return tmp_path
 
 
 class Client:
