@@ -1,0 +1,109 @@
+"""The tables of `ops`: what the lake says about itself, made when they are first written to.
+
+Times are UTC. Rows are only ever appended, a few at a time, by whoever did what they tell of.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import pyarrow as pa
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.expressions import GreaterThanOrEqual
+from pyiceberg.io.pyarrow import schema_to_pyarrow
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.transforms import MonthTransform
+from pyiceberg.types import DoubleType, IcebergType, IntegerType, LongType, NestedField, StringType, TimestamptzType
+
+from catalog import names
+from catalog.tables import PROPERTIES
+
+TIME, TEXT, INT, LONG, DOUBLE = TimestamptzType(), StringType(), IntegerType(), LongType(), DoubleType()
+Columns = Sequence[tuple[str, IcebergType, str]]
+
+MAINTENANCE, LEDGER, LOSSES = (names.table(names.OPS, name) for name in ("maintenance", "ledger", "losses"))
+# Of each table its columns; the first one is the time by which it is partitioned, by month.
+COLUMNS: Mapping[str, Columns] = {
+    MAINTENANCE: (
+        ("at", TIME, "When the work began."),
+        ("table", TEXT, "The table that was worked on, e.g. silver.orders."),
+        ("action", TEXT, "compact, expire or orphans."),
+        ("outcome", TEXT, "done, nothing, conflict (somebody else was first; nothing was changed) or failed."),
+        ("files_before", LONG, "Files that the action looked at: data and delete files; for orphans, all."),
+        ("files_after", LONG, "What became of those."),
+        ("bytes_before", LONG, "Their bytes."),
+        ("bytes_after", LONG, "Their bytes afterwards."),
+        ("seconds", DOUBLE, "How long it took."),
+        ("detail", TEXT, "More, for a person."),
+    ),
+    LEDGER: (
+        ("checked_at", TIME, "When the check began."),
+        ("stream", TEXT, "The stream."),
+        ("table", TEXT, "The table that was checked."),
+        ("partition", INT, "Kafka partition."),
+        ("from_offset", LONG, "First offset that the check covers."),
+        ("to_offset", LONG, "The offset after the last one."),
+        ("rows", LONG, "Rows that the table holds of these offsets."),
+        ("outcome", TEXT, "exact, or the check that failed."),
+        ("detail", TEXT, "More, for a person."),
+        ("mode", TEXT, "quick or deep."),
+    ),
+    LOSSES: (
+        ("at", TIME, "When the loss was accepted."),
+        ("stream", TEXT, "The stream."),
+        ("partition", INT, "Kafka partition."),
+        ("from_offset", LONG, "First offset that is given up."),
+        ("to_offset", LONG, "The offset after the last one."),
+        ("reason", TEXT, "Why, as the one who accepted it said."),
+        ("by", TEXT, "Who accepted it."),
+    ),
+}  # fmt: skip
+
+
+def append(catalog: Catalog, identifier: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add rows (columns by name; a missing one is null) in one commit, which is tried again where another one was first."""
+    if rows:
+        table = ops_table(catalog, identifier)
+        table.append(
+            pa.Table.from_pylist(list(rows), schema=schema_to_pyarrow(table.schema(), include_field_ids=False))
+        )
+
+
+def recent(catalog: Catalog, identifier: str, within: timedelta) -> pa.Table:
+    """The rows of the last days or hours; none where the table is not there yet."""
+    columns = COLUMNS[identifier]
+    try:
+        table = catalog.load_table(identifier)
+    except NoSuchTableError:
+        return schema_to_pyarrow(_schema(columns), include_field_ids=False).empty_table()
+    since = (datetime.now(UTC) - within).isoformat()
+    return table.scan(row_filter=GreaterThanOrEqual(columns[0][0], since)).to_arrow()
+
+
+def ops_table(catalog: Catalog, identifier: str) -> Table:
+    """One of the tables above, created if it is not there. Columns that it lacks (an older release made it) are added."""
+    wanted = _schema(COLUMNS[identifier])
+    try:
+        table = catalog.load_table(identifier)
+    except NoSuchTableError:
+        catalog.create_namespace_if_not_exists(names.OPS)
+        month = PartitionField(1, 1000, MonthTransform(), f"{wanted.fields[0].name}_month")
+        try:
+            return catalog.create_table(identifier, wanted, partition_spec=PartitionSpec(month), properties=PROPERTIES)
+        except TableAlreadyExistsError:
+            return catalog.load_table(identifier)  # somebody else was first
+    lacking = [field for field in wanted.fields if field.name not in table.schema().column_names]
+    if lacking:
+        with table.update_schema() as update:
+            for field in lacking:
+                update.add_column(field.name, field.field_type, doc=field.doc)
+    return table
+
+
+def _schema(columns: Columns) -> Schema:
+    ids = count(1)
+    return Schema(*(NestedField(next(ids), name, kind, required=False, doc=doc) for name, kind, doc in columns))
