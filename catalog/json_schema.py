@@ -1,5 +1,6 @@
 """The JSON Schema (2020-12) of a stream's payload: what the gateway checks, and what OpenAPI and the form show."""
 
+from decimal import Decimal
 from typing import Any
 
 import jsonschema_rs
@@ -123,9 +124,14 @@ def _number(column: Column) -> dict[str, Any]:
     if column.decimal and column.decimal[0] <= EXACT_DIGITS:
         # More digits than the column has would be rounded away, or not fit.
         precision, scale = column.decimal
-        schema.setdefault("exclusiveMinimum", -(10 ** (precision - scale)))
-        schema.setdefault("exclusiveMaximum", 10 ** (precision - scale))
-        schema.setdefault("multipleOf", float(f"1e-{scale}") if scale else 1)
+        bound = 10 ** (precision - scale)
+        schema["exclusiveMinimum"] = _tighter(-bound, limits.exclusive_minimum, max)
+        schema["exclusiveMaximum"] = _tighter(bound, limits.exclusive_maximum, min)
+        step = {"multipleOf": float(f"1e-{scale}") if scale else 1}
+        if limits.multiple_of is None:
+            schema.update(step)
+        elif Decimal(str(limits.multiple_of)) % Decimal(str(step["multipleOf"])):
+            schema["allOf"] = [step]  # the contract's own step is finer, or another
     elif not column.decimal:
         if limits.exclusive_minimum is None:
             schema.setdefault("minimum", -GREATEST)

@@ -11,8 +11,11 @@ from hypothesis import settings
 from catalog.settings import BUNDLED_CONTRACTS, LakeSettings, read_settings
 from tests.stack import Stack, running_stack
 
-settings.register_profile("sluice", deadline=None)  # a busy machine is no failure
-settings.load_profile("sluice")
+# A busy machine is no failure. The same examples each time, so that a change is judged by what it changes; new ones are
+# looked for on purpose: HYPOTHESIS_PROFILE=search.
+settings.register_profile("sluice", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "sluice"))
 
 
 @pytest.fixture(scope="session")
