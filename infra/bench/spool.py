@@ -15,6 +15,7 @@ from uuid import uuid4
 import uvloop
 from aiokafka.admin import AIOKafkaAdminClient
 
+from catalog.errors import SluiceError
 from catalog.settings import LakeSettings
 from catalog.topics import ensure_topics
 from infra.bench.quantiles import quantiles
@@ -27,6 +28,7 @@ from ingest_gateway.spool.link import Link
 from ingest_gateway.spool.spool import Spool
 
 EVENT_BYTES, BATCH = 300, 100
+PATIENCE = 300.0  # seconds
 WRITERS = {"singles": 256, "batches": 16}  # requests that wait at a time
 
 
@@ -65,7 +67,11 @@ async def _measure(lake: LakeSettings, topic: str, folder: Path, events: int) ->
             held, size_on_disk = store.held()[topic].events, store.space.held
             link.opened.set()
             started = time.perf_counter()
-            while store.holds(topic):  # noqa: ASYNC110 - it is the drain that is measured, not its end's signal
+            while store.holds(topic):
+                if time.perf_counter() - started > PATIENCE:
+                    raise SluiceError(
+                        f"The spool is not drained after {PATIENCE:.0f} s: is Kafka there? `sluice status`"
+                    )
                 await asyncio.sleep(0.005)
             drained = time.perf_counter() - started
         found[shape] = {

@@ -22,7 +22,7 @@ from catalog.settings import lake_settings
 from infra.native import config, control
 from infra.native.status import part_statuses
 
-MEASURES = ("memory", "ingest", "spool", "freshness", "catchup")
+MEASURES = ("memory", "ingest", "gateway", "spool", "freshness", "catchup")
 
 
 def bench(
@@ -33,12 +33,17 @@ def bench(
     seconds: Annotated[int, typer.Option(min=5, help="How long freshness is measured.")] = 120,
     events: Annotated[int, typer.Option(min=1000, help="Events that ingest and spool send.")] = 100_000,
     records: Annotated[int, typer.Option(min=1000, help="Records that catchup takes.")] = 1_000_000,
+    workers: Annotated[int, typer.Option(min=1, help="Workers of the servers that gateway compares.")] = 1,
+    repetitions: Annotated[int, typer.Option(min=1, help="How often gateway repeats each of its runs.")] = 3,
+    run_seconds: Annotated[float, typer.Option(min=0.2, help="How long each of gateway's runs takes.")] = 4.0,
     output: Annotated[Path | None, typer.Option(help="Where the JSON goes. Default: bench-DATE.json here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the JSON instead of the table.")] = False,
 ) -> None:
     """Measure the running stack: `sluice up`, then `sluice bench`, on a machine that does nothing else.
 
-    memory: resident memory of each part. ingest: events a second through the gateway in NDJSON batches. spool: events a
+    memory: resident memory of each part. ingest: events a second through the gateway in NDJSON batches. gateway: a gateway of
+    its own on the stack's Kafka beside a bare Starlette echo, a plain gateway without checks and a bare Kafka producer: rates,
+    times at half of the greatest rate, three times of it, and each aim with what was measured (3 min). spool: events a
     second into the gateway's spool, synced, and from there to Kafka. freshness: seconds from
     the HTTP answer to the row in a Trino query on silver. catchup: rows a second of the stream job beside a bare Spark append
     of the same records in the same run. The benchmark's rows stay in the lake: use a stack that you can purge.
@@ -60,6 +65,8 @@ def bench(
             from infra.bench.ingest import ingest
 
             results[name] = asyncio.run(ingest(lake, load_contracts(lake.contracts), events))
+        elif name == "gateway":
+            results[name] = _gateway(console, workers, repetitions, run_seconds)
         elif name == "spool":
             from infra.bench.spool import spool
 
@@ -79,6 +86,16 @@ def bench(
     else:
         _show(console, results)
         console.print(f"written to {path}")
+
+
+def _gateway(console: Console, workers: int, repetitions: int, seconds: float) -> dict[str, Any]:
+    from infra.bench.gateway.aims import judged
+    from infra.bench.gateway.measure import Plan, gateway
+
+    plan = Plan(workers, repetitions, seconds)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=config.state_folder()) as folder:
+        found = gateway(lake_settings(), Path(folder), plan, lambda text: console.print(f"  {text}"))
+    return {**found, "aims": judged(found)}
 
 
 def _freshness(console: Console, rate: int, seconds: int) -> dict[str, Any]:
@@ -116,9 +133,14 @@ def _machine() -> dict[str, Any]:
 def _show(console: Console, results: dict[str, Any]) -> None:
     table = Table("measure", "figure", "value", box=None, pad_edge=False, header_style="bold")
     for name in MEASURES:
-        for figure, value in _flat(results.get(name, {})):
+        for figure, value in _flat(results.get(name, {}) if name != "gateway" else {}):
             table.add_row(name, figure, f"{value:,.2f}" if isinstance(value, float) else f"{value:,}")
-    console.print(table)
+    if table.rows:
+        console.print(table)
+    if "gateway" in results:
+        from infra.bench.gateway.show import show
+
+        show(console, results["gateway"])
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -1,0 +1,38 @@
+"""The yardstick: a gateway as one writes it in an afternoon. No checks, no ids, no verdicts; one `send_and_wait` an event."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaProducer
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+
+@asynccontextmanager
+async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    """The producer lives as long as the worker."""
+    app.state.producer = AIOKafkaProducer(
+        bootstrap_servers=os.environ["SLUICE_KAFKA_BOOTSTRAP"],
+        acks="all",
+        enable_idempotence=True,
+        max_batch_size=256 << 10,  # with the library's 16 KiB it is slower
+    )
+    await app.state.producer.start()
+    yield
+    await app.state.producer.stop()
+
+
+async def events(request: Request) -> Response:
+    """One event, or one a line."""
+    body = await request.body()
+    lines = body.split(b"\n") if request.headers["content-type"] == "application/x-ndjson" else [body]
+    producer, topic = request.app.state.producer, request.path_params["stream"]
+    await asyncio.gather(*(producer.send_and_wait(topic, line) for line in lines))
+    return JSONResponse({"accepted": len(lines)}, status_code=202)
+
+
+app = Starlette(routes=[Route("/v1/streams/{stream}/events", events, methods=["POST"])], lifespan=lifespan)

@@ -1,0 +1,21 @@
+"""`sluice bench gateway` on a real stack, shortly: every figure and every aim is there, and no event is missing."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.stack import Stack
+
+pytestmark = pytest.mark.stack
+
+
+def test_the_gateway_is_measured_beside_the_others(stack: Stack, tmp_path: Path) -> None:
+    brief = ["--repetitions", "1", "--run-seconds", "0.5", "--output", str(tmp_path / "bench.json")]
+    found = json.loads(stack.sluice("bench", "gateway", "--json", *brief))["gateway"]
+    assert json.loads((tmp_path / "bench.json").read_text())["gateway"] == found
+    assert set(found["singles"]) == {"echo", "plain", "sluice"}
+    assert set(found["batches"]) == {"producer", "plain", "sluice"}
+    assert all(figures["events_per_s"] > 0 for shape in ("singles", "batches") for figures in found[shape].values())
+    assert 0 < found["acknowledged"] <= found["in_topic"]
+    assert len(found["aims"]) == 11
