@@ -32,10 +32,13 @@ COMMANDS = {
     "maintain": "Compact tables, expire snapshots, remove orphans.",
     "erase": "Erase the rows of a person.",
     "bench": "Measure the stack on this machine.",
+    "demo": "Send the demo data and show where it went.",
+    "images": "Build the container images.",
+    "secrets": "Make the passwords of a stack in containers.",
     "test": "Run the tests.",
 }
 # These choose or read the stack's settings themselves; all others work on a stack that runs and find it in the environment.
-OWN_SETTINGS = {"up", "down", "status", "logs", "restart", "doctor", "test"}
+OWN_SETTINGS = {"up", "down", "status", "logs", "restart", "doctor", "test", "images", "secrets"}
 EPILOG = """\
 Examples:\n
   ./sluice up --demo\n

@@ -1,4 +1,4 @@
-"""`sluice up --demo`: four demo sets through the gateway, and where they went."""
+"""`sluice demo` and `sluice up --demo`: four demo sets through the gateway, and where they went."""
 
 import asyncio
 import os
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from catalog.errors import SluiceError
 from catalog.odcs import load_contracts
+from catalog.settings import lake_settings
 from infra.demo.counts import Counts, Lake, lake
 from infra.demo.sets import DemoSet, demo_sets
 from ingest_gateway.client import AsyncClient, Retry
@@ -36,6 +37,22 @@ class Goal:
 
     def reached(self, counts: Counts) -> bool:
         return counts.bronze >= self.bronze and counts.silver + counts.quarantine >= self.kept
+
+
+def demo() -> None:
+    """Send what the lake does not hold yet of the demo data, wait until it is in silver, and show it.
+
+    Exit code: 0 all of it is in silver, 1 something is away or late, 2 wrong usage.
+    """
+    lake = lake_settings()
+    run(
+        {
+            "SLUICE_CONTRACTS": str(lake.contracts),
+            "SLUICE_CATALOG_NAME": lake.catalog_name,
+            "SLUICE_TRINO_URL": lake.trino_url,
+            "SLUICE_GATEWAY_URL": lake.gateway_url,
+        }
+    )
 
 
 def run(env: Mapping[str, str]) -> None:

@@ -21,6 +21,12 @@ def test(
         list[str] | None, typer.Argument(help="Passed on to pytest after `--`, e.g. tests/unit.")
     ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Only what needs no server: under two minutes.")] = False,
+    compose: Annotated[
+        bool, typer.Option("--compose", help="Only the stack in containers; needs an engine (DOCKER_HOST).")
+    ] = False,
+    kubernetes: Annotated[
+        bool, typer.Option("--kubernetes", help="Only the stack on a cluster (KUBECONFIG) that has the images.")
+    ] = False,
 ) -> None:
     """Run the checks and the tests. The tests start a stack of their own on free ports and end it.
 
@@ -28,6 +34,10 @@ def test(
 
     Exit code: 0 all passed, 1 something failed, 2 wrong usage.
     """
+    if compose or kubernetes:
+        chosen = [name for name, wanted in (("compose", compose), ("kubernetes", kubernetes)) if wanted]
+        os.environ.update({f"SLUICE_TEST_{name.upper()}": "1" for name in chosen})
+        sys.exit(0 if _run("tests", "pytest", *(pytest_arguments or [f"tests/{name}" for name in chosen])) else 1)
     failed = [name for name, command in CHECKS if not _run(name, *command)]
     where = pytest_arguments or (["tests/unit"] if fast else ["tests"])
     if not _run("tests", "pytest", *where):
@@ -40,7 +50,9 @@ def test(
 def _run(name: str, module: str, *arguments: str) -> bool:
     print(f"── {name}", flush=True)
     # The tests choose their own stack: settings of the caller's must not leak into it.
-    own = {"SLUICE_KEEP", "SLUICE_TEST_STATE", "SLUICE_CACHE", "SLUICE_TEST_PORT_BASE", "SLUICE_PYTHON"}
+    own = {"SLUICE_KEEP", "SLUICE_TEST_STATE", "SLUICE_CACHE", "SLUICE_TEST_PORT_BASE", "SLUICE_PYTHON"} | {
+        "SLUICE_BUILD_ARGS", "SLUICE_TEST_COMPOSE", "SLUICE_TEST_KUBERNETES", "SLUICE_TEST_IMAGES"
+    }  # fmt: skip
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SLUICE_") or key in own}
     done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=CHECKOUT, env=environment, check=False)
     return done.returncode == 0

@@ -1,0 +1,78 @@
+"""`sluice secrets`: make the passwords of a stack in containers."""
+
+import os
+import secrets as randomness
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from catalog.errors import SluiceError
+from infra.native.config import CHECKOUT
+
+EXAMPLE = CHECKOUT / ".env.example"
+NAME = "sluice-secrets"
+
+
+def secrets(
+    file: Annotated[Path, typer.Option(help="Where they are kept.")] = CHECKOUT / ".env",
+    kubernetes: Annotated[
+        bool, typer.Option("--kubernetes", help="Print them as a Secret for `kubectl apply -f -`.")
+    ] = False,
+) -> None:
+    """Write a random password for each that .env.example names and the file does not have yet. Those that it has stay.
+
+    Exit code: 0 done, 1 the file can't be read or written, 2 wrong usage.
+    """
+    try:
+        text = file.read_text() if file.exists() else EXAMPLE.read_text()
+        complete = filled(text, EXAMPLE.read_text())
+        _write(file, complete)
+    except OSError as failure:
+        raise SluiceError(f"{file}: {failure.strerror}: name another file with --file") from None
+    if kubernetes:
+        print(yaml.safe_dump(manifest(complete), sort_keys=False), end="")
+    else:
+        print(f"{file} holds the passwords; keep it to yourself.")
+
+
+def filled(text: str, example: str) -> str:
+    """The text with a random value for each name that has none, and with the names of the example that it lacks."""
+    known = _values(text)
+    lacking = [name for name in _values(example) if name not in known]
+    lines = [*text.splitlines(), *(f"{name}=" for name in lacking)]
+    return "".join(f"{_with_value(line)}\n" for line in lines)
+
+
+def _with_value(line: str) -> str:
+    name, found, value = line.partition("=")
+    if not found or line.startswith("#") or value.strip():
+        return line
+    return f"{name}={randomness.token_hex(20)}"
+
+
+def _values(text: str) -> dict[str, str]:
+    pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def manifest(text: str) -> dict[str, object]:
+    """A Secret with what the example names; other lines of the file are settings of Compose."""
+    values, names = _values(text), _values(EXAMPLE.read_text())
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": NAME, "labels": {"app.kubernetes.io/part-of": "sluice"}},
+        "type": "Opaque",
+        "stringData": {name: values[name] for name in names},
+    }
+
+
+def _write(file: Path, text: str) -> None:
+    """Nobody else may read it, not for a moment."""
+    fresh = file.with_name(file.name + ".new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as content:
+        content.write(text)
+    fresh.replace(file)

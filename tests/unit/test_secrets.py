@@ -1,0 +1,51 @@
+"""Passwords for a stack in containers: made once, kept, and never defaulted."""
+
+import re
+import stat
+from pathlib import Path
+
+import pytest
+import yaml
+
+from infra.commands import secrets
+
+NAMES = {"POSTGRES_PASSWORD", "LAKE_PASSWORD", "S3_SECRET_KEY"}
+
+
+def test_every_name_of_the_example_is_empty_there() -> None:
+    text = secrets.EXAMPLE.read_text()
+    assert set(re.findall(r"^(\w+)=$", text, re.MULTILINE)) == NAMES
+    assert not re.findall(r"^\w+=.+$", text, re.MULTILINE)
+
+
+def test_passwords_are_made_once_and_nobody_else_reads_them(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    secrets.secrets(file=file, kubernetes=False)
+    first = file.read_text()
+    values = re.findall(r"^\w+=([0-9a-f]{40})$", first, re.MULTILINE)
+    assert len(set(values)) == len(NAMES)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    secrets.secrets(file=file, kubernetes=False)
+    assert file.read_text() == first
+
+
+def test_what_a_file_has_stays_and_what_it_lacks_is_added(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("LAKE_PASSWORD=mine\nSLUICE_PORT_UI=8080\n")
+    secrets.secrets(file=file, kubernetes=False)
+    text = file.read_text()
+    assert text.startswith("LAKE_PASSWORD=mine\nSLUICE_PORT_UI=8080\n")
+    assert all(re.search(rf"^{name}=.", text, re.MULTILINE) for name in NAMES)
+
+
+def test_secret_for_kubernetes_holds_the_passwords_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    file = tmp_path / ".env"
+    file.write_text("LAKE_PASSWORD=mine\nSLUICE_PORT_UI=8080\n")
+    secrets.secrets(file=file, kubernetes=True)
+    manifest = yaml.safe_load(capsys.readouterr().out)
+    assert manifest["kind"] == "Secret"
+    assert manifest["metadata"]["name"] == secrets.NAME
+    assert set(manifest["stringData"]) == NAMES
+    assert manifest["stringData"]["LAKE_PASSWORD"] == "mine"
