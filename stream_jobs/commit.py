@@ -26,6 +26,7 @@ from pyspark.sql import SparkSession
 
 from catalog import names
 from catalog.progress import Offsets, Progress, Totals, decode_offsets, decode_totals, encode_offsets, encode_totals
+from stream_jobs.faults import point
 from stream_jobs.files import Staged
 from stream_jobs.session import activate
 
@@ -73,7 +74,7 @@ class LakeTable:
         update.set(names.P_OFFSETS, encode_offsets(offsets))
         update.set(names.P_TOTALS, encode_totals(totals))
         ensure_callback_server_started(self._spark.sparkContext._gateway)
-        update.validateWith(_Unmoved(base))
+        update.validateWith(_Unmoved(base, f"validated-{self.identifier.split('.')[0]}"))
         try:
             update.commit()
         except Py4JJavaError as failure:
@@ -104,12 +105,14 @@ class LakeTable:
 class _Unmoved:
     """`SnapshotAncestryValidator`, called back by Iceberg inside the commit."""
 
-    def __init__(self, base: Progress) -> None:
+    def __init__(self, base: Progress, point_after: str) -> None:
         self._expected = encode_offsets(base.offsets)
         self._found = self._expected
+        self._point_after = point_after
 
     def validate(self, snapshots: Any) -> bool:
         self._found = encode_offsets(_newest(snapshots).offsets)
+        point(self._point_after)
         return self._found == self._expected
 
     def errorMessage(self) -> str:  # noqa: N802 (Java's name)

@@ -1,4 +1,4 @@
-"""Named points between the commits of a batch, at which a test can have the process killed."""
+"""Named points of a batch, at which a test can have the process killed or paused."""
 
 import os
 import signal
@@ -6,23 +6,30 @@ import signal
 from stream_jobs.settings import scratch
 
 POINTS = (
+    "before-batch",
     "before-bronze",
+    "validated-bronze",
     "after-bronze",
     "after-quarantine",
+    "before-silver",
+    "validated-silver",
     "after-silver",
 )
+# File in the job's scratch that names a point → what befalls the process there.
+ORDERS = {"kill-at": signal.SIGKILL, "stop-at": signal.SIGSTOP}
 _ENABLED = os.environ.get("SLUICE_STREAM_FAULTS") == "1"
 
 
 def point(name: str) -> None:
-    """SIGKILL this process if the file `kill-at` in the job's scratch names this point. Off unless SLUICE_STREAM_FAULTS=1."""
+    """Kill or pause this process if an order names this point. Off unless SLUICE_STREAM_FAULTS=1."""
     if not _ENABLED:
         return
-    order = scratch() / "kill-at"
-    try:
-        wanted = order.read_text().strip()
-    except FileNotFoundError:
-        return
-    if wanted == name:
-        order.unlink()
-        os.kill(os.getpid(), signal.SIGKILL)
+    for file, signal_number in ORDERS.items():
+        order = scratch() / file
+        try:
+            wanted = order.read_text().strip()
+        except FileNotFoundError:
+            continue
+        if wanted == name:
+            order.unlink(missing_ok=True)
+            signal.raise_signal(signal_number)  # to this very thread: another one would let it run on for a moment

@@ -12,12 +12,27 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 REGISTRY = CollectorRegistry()
 ROWS = Counter("sluice_stream_rows_total", "Rows by what became of them.", ["stream", "outcome"], registry=REGISTRY)
+BYTES = Counter("sluice_stream_bytes_total", "Bytes of the payloads that were taken.", ["stream"], registry=REGISTRY)
 BATCHES = Counter("sluice_stream_batches_total", "Batches by outcome.", ["outcome"], registry=REGISTRY)
 PHASE = Histogram(
     "sluice_stream_phase_seconds",
     "Time that a batch spends in each phase.",
     ["phase"],
     buckets=(0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60),
+    registry=REGISTRY,
+)
+FRESHNESS = Histogram(
+    "sluice_stream_freshness_seconds",
+    "From the receipt at the gateway to the commit in silver, of the oldest row of each batch.",
+    ["stream"],
+    buckets=(0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600),
+    registry=REGISTRY,
+)
+LAG = Gauge("sluice_stream_lag_records", "Records in Kafka that silver lacks.", ["stream"], registry=REGISTRY)
+LAG_SECONDS = Gauge(
+    "sluice_stream_lag_seconds",
+    "For how long silver has lacked records without a step.",
+    ["stream"],
     registry=REGISTRY,
 )
 OFFSET = Gauge(
@@ -38,6 +53,7 @@ class Health:
     reason: str = ""
     since: float = field(default_factory=time.time)
     streams: tuple[str, ...] = ()
+    away: str = ""  # why Kafka can't be asked: the query may try for minutes before it says so
 
     def become(self, state: str, reason: str = "", streams: Iterable[str] | None = None) -> None:
         """Change state; the reason is shown as it is."""
@@ -50,7 +66,8 @@ class Health:
 
     def document(self) -> dict[str, object]:
         """What `/healthz` answers."""
-        return {"state": self.state, "reason": self.reason, "since": self.since, "streams": list(self.streams)}
+        state, reason = ("waiting", self.away) if self.away and self.state == "running" else (self.state, self.reason)
+        return {"state": state, "reason": reason, "since": self.since, "streams": list(self.streams)}
 
 
 def serve(host: str, port: int, health: Health) -> ThreadingHTTPServer:
@@ -61,8 +78,9 @@ def serve(host: str, port: int, health: Health) -> ThreadingHTTPServer:
             if self.path == "/metrics":
                 self._answer(200, CONTENT_TYPE_LATEST, generate_latest(REGISTRY))
             elif self.path == "/healthz":
-                well = health.state in ("running", "standby")
-                self._answer(200 if well else 503, "application/json", json.dumps(health.document()).encode())
+                told = health.document()
+                well = told["state"] in ("running", "standby")
+                self._answer(200 if well else 503, "application/json", json.dumps(told).encode())
             else:
                 self._answer(404, "text/plain", b"/healthz and /metrics are here\n")
 

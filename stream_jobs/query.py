@@ -20,45 +20,60 @@ from catalog.settings import LakeSettings
 from stream_jobs import metrics
 from stream_jobs.aside import Rests
 from stream_jobs.failures import raise_unless_single
+from stream_jobs.faults import point
+from stream_jobs.lag import Lag
 from stream_jobs.records import KAFKA_COLUMNS, bronze_rows
 from stream_jobs.settings import StreamSettings, scratch
 from stream_jobs.slices import Slice, by_topic, slice_of
 from stream_jobs.writer import Outcome, StreamWriter
 
 log = structlog.get_logger()
+# Milliseconds between two looks at Kafka while nothing comes: what the first event after a silence may have to wait.
+LOOK_EVERY = 100
 
 
 class Batches:
     """`foreachBatch`'s function: reads a batch, then has it committed to all its streams.
 
-    A small batch is committed before Spark goes on. A large one, as they are while the job catches up, is committed while Spark
-    reads the next: at most one batch waits. Spark thinks it done early, which harms nothing, for only the tables know how far
-    they are.
+    A small batch is committed before Spark goes on, and the next one is not begun before `interval` seconds have passed since
+    this one was: so many snapshots are made at most. After a silence nothing is waited for. A large batch, as they are while the
+    job catches up, is committed while Spark reads the next, without a pause: at most one batch waits. Spark thinks it done early,
+    which harms nothing, for only the tables know how far they are.
     """
 
-    def __init__(self, writers: Mapping[str, StreamWriter], pool: Executor, large: int, rests: Rests) -> None:
+    def __init__(
+        self, writers: Mapping[str, StreamWriter], pool: Executor, large: int, interval: float, rests: Rests, lag: Lag
+    ) -> None:
+        self._lag = lag
         self._rests = rests
         self._writers = {names.topic(name): writer for name, writer in writers.items()}
         self._pool = pool
         self._large = large
+        self._interval = interval
         self._writing: Future[None] | None = None
         self._between = threading.Lock()
-        self._settled = False
+        self._settled = threading.Event()
         self.failure: BaseException | None = None
 
     def __call__(self, records: DataFrame, batch: int) -> None:
         """Raises what the writing of this batch, or of the one before, failed with: the query ends."""
+        started = time.monotonic()
+        if self._one(records, batch, started) < self._large:
+            self._settled.wait(started + self._interval - time.monotonic())
+
+    def _one(self, records: DataFrame, batch: int, started: float) -> int:
+        """The number of its rows."""
         with self._between:
-            if self._settled:
+            if self._settled.is_set():
                 raise RuntimeError("the query is being stopped")
             try:
-                started = time.monotonic()
                 rows = bronze_rows(records.select(*KAFKA_COLUMNS).toArrow())
                 metrics.PHASE.labels("read").observe(time.monotonic() - started)
                 self._await()
                 self._writing = self._pool.submit(self._write, rows, batch, started)
                 if len(rows) < self._large:
                     self._await()
+                return len(rows)
             except BaseException as failure:
                 # Spark reports only the text of what a batch function raised; the reason must keep its type.
                 self.failure = self.failure or failure
@@ -67,7 +82,7 @@ class Batches:
     def settle(self, limit: float) -> bool:
         """Take no more batches, and wait for the one that is being committed. False where that takes too long: a server may be
         away."""
-        self._settled = True  # first, so that a batch which is read for too long is the last one
+        self._settled.set()  # first, so that a batch which is read for too long is the last one
         if not self._between.acquire(timeout=limit):
             return False
         try:
@@ -83,7 +98,7 @@ class Batches:
         try:
             with metrics.PHASE.labels("write").time():
                 outcomes = self._take({topic: slice_of(part) for topic, part in by_topic(rows)})
-            report(outcomes, batch, time.monotonic() - started)
+            report(outcomes, batch, time.monotonic() - started, self._lag)
         except BaseException as failure:
             # Nobody may ever ask for this one's result: the session looks here.
             self.failure = failure
@@ -91,6 +106,7 @@ class Batches:
 
     def _take(self, slices: Mapping[str, Slice]) -> list[Outcome]:
         """What became of each stream's part. Rows of a stream that was set aside stay in Kafka: its offsets don't move."""
+        point("before-batch")
         running = {
             writer.stream.name: self._pool.submit(writer.take, part)
             for topic, part in slices.items()
@@ -107,16 +123,19 @@ class Batches:
         ]
 
 
-def report(outcomes: list[Outcome], batch: int, seconds: float) -> None:
+def report(outcomes: list[Outcome], batch: int, seconds: float, lag: Lag) -> None:
     """One log line and the metrics of a batch."""
+    now = datetime.now(UTC)
     for outcome in outcomes:
         counts = vars(outcome.totals)
         for name, rows in counts.items():
             if name != "rows" and rows > 0:
                 metrics.ROWS.labels(outcome.stream, name).inc(rows)
-        for partition, offset in outcome.offsets.items():
-            metrics.OFFSET.labels(outcome.stream, str(partition)).set(offset)
-        metrics.COMMITTED.labels(outcome.stream).set(datetime.now(UTC).timestamp())
+        lag.reached(outcome.stream, outcome.offsets, time.monotonic())
+        metrics.BYTES.labels(outcome.stream).inc(outcome.bytes)
+        metrics.COMMITTED.labels(outcome.stream).set(now.timestamp())
+        if outcome.oldest is not None:
+            metrics.FRESHNESS.labels(outcome.stream).observe(max(0.0, (now - outcome.oldest).total_seconds()))
     metrics.BATCHES.labels("done").inc()
     if outcomes:
         rows = {outcome.stream: vars(outcome.totals) for outcome in outcomes}
@@ -153,4 +172,4 @@ def start(
     writer = writer.option("asyncProgressTrackingEnabled", "true")
     writer = writer.option("asyncProgressTrackingCheckpointIntervalMs", "60000")
     writer = writer.option("_asyncProgressTrackingOverrideSinkSupportCheck", "true")
-    return writer.trigger(processingTime=f"{int(settings.interval * 1000)} milliseconds").start()
+    return writer.trigger(processingTime=f"{LOOK_EVERY} milliseconds").start()

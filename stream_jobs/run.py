@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import threading
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -21,6 +22,7 @@ from catalog.settings import LakeSettings
 from stream_jobs.aside import Rests, unapplied
 from stream_jobs.commit import FencedError
 from stream_jobs.failures import first_line, raise_unless_single
+from stream_jobs.lag import Lag
 from stream_jobs.lease import Lease
 from stream_jobs.metrics import SET_ASIDE, Health, serve
 from stream_jobs.query import Batches, report, start
@@ -47,11 +49,14 @@ class Job:
         self.pool = ThreadPoolExecutor(THREADS, "stream")
         self.stages = ThreadPoolExecutor(THREADS, "stage")
         self.rests = Rests()
+        self.lag = Lag()
         self.lease: Lease | None = None
+        self.yielded = ""
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT."""
         serve(self.settings.host, self.settings.port, self.health)
+        self.lag.watch(self.lake, self.health)
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signal_number, lambda *_: self.stopping.set())
         spark = make_session(self.lake, self.settings)
@@ -63,9 +68,11 @@ class Job:
                     self._session(spark)
                     attempt = 0
                 except FencedError as fenced:
-                    self.health.become("fenced", str(fenced))
                     log.error("fenced", reason=str(fenced))
-                    return FENCED
+                    if self._holds_lease():  # so the other writer asks for no lease, and waiting for it would not end
+                        self.health.become("fenced", str(fenced))
+                        return FENCED
+                    self.yielded = str(fenced)
                 except Exception as failure:
                     if not _alive(spark):
                         log.error("spark-died", reason=first_line(failure))
@@ -84,11 +91,15 @@ class Job:
         """Return when this job holds the lease, or is to stop. Raises psycopg.OperationalError."""
         if not self.settings.lease or self._holds_lease():
             return
-        self.lease = Lease(self.lake)
+        if self.lease is not None:
+            self.lease.close()
+        self.lease = Lease(self.lake, self.settings.lease_patience)
         while not self.lease.acquire():
-            self.health.become("standby", "another stream job holds the lease")
+            reason = f"; this one was paused and fenced off: {self.yielded}" if self.yielded else ""
+            self.health.become("standby", f"another stream job holds the lease{reason}")
             if self.stopping.wait(1):
                 return
+        self.yielded = ""
 
     def _holds_lease(self) -> bool:
         return not self.settings.lease or (self.lease is not None and self.lease.held())
@@ -129,7 +140,8 @@ class Job:
             while not self.stopping.wait(self.settings.poll_contracts) and not changed():
                 pass
             return
-        batches = Batches(writers, self.pool, self.settings.max_batch_rows // 2, self.rests)
+        large, interval = self.settings.max_batch_rows // 2, self.settings.interval
+        batches = Batches(writers, self.pool, large, interval, self.rests, self.lag)
         query = start(spark, self.lake, self.settings, batches, starting)
         self.health.become("running", _told(aside), streams=writers)
         log.info("running", streams=sorted(writers))
@@ -157,7 +169,8 @@ class Job:
         def ready(stream: Stream) -> tuple[StreamWriter, dict[int, int]]:
             writer = StreamWriter(spark, catalog, stream, files, self.stages, age)
             for outcome in writer.catch_up(self.settings.max_batch_rows):
-                report([outcome], -1, 0.0)
+                report([outcome], -1, 0.0, self.lag)
+            self.lag.reached(stream.name, writer.complete, time.monotonic())
             return writer, starting_offsets(stream.name, bounds[names.topic(stream.name)], writer.offsets)
 
         futures = {name: self.pool.submit(ready, stream) for name, stream in streams.items()}

@@ -17,7 +17,7 @@ class StreamSettings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(8090, ge=0, le=65535, description="/metrics and /healthz")
-    interval: float = Field(1.0, ge=0, le=3600, description="shortest time between two batches while traffic is slow")
+    interval: float = Field(0.5, ge=0, le=3600, description="shortest time from a batch to the next, unless behind")
     max_batch_rows: int = Field(150_000, ge=100, description="most Kafka records in one batch, over all streams")
     poll_contracts: float = Field(2.0, gt=0, description="how often the contracts' folder is looked at")
     memory: str = Field("900m", pattern=r"^\d+[mg]$", description="the JVM's heap")
@@ -28,6 +28,7 @@ class StreamSettings(BaseSettings):
         300, ge=60, description="older snapshots are expired while the job runs; readers need some"
     )
     lease: bool = Field(True, description="wait while another stream job holds this lake's lease")
+    lease_patience: float = Field(15.0, ge=1, description="a holder that is silent for so long loses the lease")
 
 
 @cache

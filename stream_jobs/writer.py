@@ -1,12 +1,14 @@
 """One stream's way through a batch: bronze → quarantine → silver, and the catching up after a crash."""
 
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, Future
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from threading import Lock
 from zlib import crc32
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import structlog
 from pyarrow.fs import FileSystem
 from pyiceberg.catalog import Catalog
@@ -36,11 +38,13 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one batch did to one stream; `offsets` are silver's after it."""
+    """What one batch did to one stream; `offsets` are silver's after it, `oldest` is when its first row was received."""
 
     stream: str
     totals: Totals
     offsets: Mapping[int, int]
+    bytes: int
+    oldest: datetime | None
 
 
 class StreamWriter:
@@ -86,6 +90,11 @@ class StreamWriter:
         """Where bronze, and so the reading of Kafka, goes on."""
         return self._in_bronze.offsets
 
+    @property
+    def complete(self) -> Offsets:
+        """Where silver is."""
+        return self._in_silver.offsets
+
     def catch_up(self, most_rows: int) -> Iterator[Outcome]:
         """Bring silver to where bronze is, from bronze. Done at start, before anything new is taken.
 
@@ -104,36 +113,45 @@ class StreamWriter:
         if not len(batch):
             return None
         offsets = latest(self._in_bronze.offsets, batch.ends())
-        staged = self._pool.submit(self._bronze_files.write, batch.rows)
+        in_bronze = self._pool.submit(self._to_bronze, batch.rows, offsets)
+        try:
+            return self._complete(batch, offsets, in_bronze)
+        finally:
+            # Whoever goes on after a failure must find bronze at rest.
+            wait([in_bronze])
 
-        def commit_bronze() -> None:
-            files = staged.result()
-            point("before-bronze")
-            totals = self._in_bronze.totals.plus(Totals(rows=files.rows))
-            self._in_bronze = self._bronze.commit(files, self._in_bronze, offsets, totals)
-            point("after-bronze")
-
-        return self._complete(batch, offsets, commit_bronze)
+    def _to_bronze(self, rows: pa.Table, offsets: Offsets) -> None:
+        """Beside the judging, which does not see these rows: only what is below silver's offsets counts there."""
+        activate(self._spark)
+        files = self._bronze_files.write(rows)
+        point("before-bronze")
+        totals = self._in_bronze.totals.plus(Totals(rows=files.rows))
+        self._in_bronze = self._bronze.commit(files, self._in_bronze, offsets, totals)
+        point("after-bronze")
 
     def _from_bronze(self, lag: list[Span]) -> Outcome:
         offsets = latest(self._in_silver.offsets, {span.partition: span.end for span in lag})
-        return self._complete(slice_of(self._history.rows(lag)), offsets, lambda: None)
+        return self._complete(slice_of(self._history.rows(lag)), offsets, None)
 
-    def _complete(self, batch: Slice, offsets: Offsets, commit_bronze: Callable[[], None]) -> Outcome:
+    def _complete(self, batch: Slice, offsets: Offsets, in_bronze: "Future[None] | None") -> Outcome:
         """Judge and stage first, so that the commits follow each other closely."""
         with PHASE.labels("judge").time():
             judged = self._judge.judge(
                 batch, self._seen, self._keys, self._in_silver.offsets, self._in_quarantine.offsets
             )
         with PHASE.labels("commit").time():
-            commit_bronze()
+            if in_bronze is not None:
+                in_bronze.result()
             self._commit_quarantine(judged, offsets)
             self._commit_silver(judged, offsets)
         self._seen.add_received(batch.hashes, batch.rows.column("received_at"), _today())
         if judged.keys is not None:
             self._keys.add(judged.keys, date.max)
         self._tidy()
-        return Outcome(self.stream.name, judged.totals, dict(offsets))
+        size = pc.sum(pc.binary_length(batch.rows.column("payload"))).as_py() or 0
+        return Outcome(
+            self.stream.name, judged.totals, dict(offsets), size, pc.min(batch.rows.column("received_at")).as_py()
+        )
 
     def _commit_quarantine(self, judged: Judged, offsets: Offsets) -> None:
         if judged.quarantine.files:
@@ -142,6 +160,7 @@ class StreamWriter:
             point("after-quarantine")
 
     def _commit_silver(self, judged: Judged, offsets: Offsets) -> None:
+        point("before-silver")
         # Committed even if every row was bad: silver's offsets mark the batch as complete.
         totals = self._in_silver.totals.plus(judged.totals)
         self._in_silver = self._silver.commit(judged.silver, self._in_silver, offsets, totals, judged.read_at)

@@ -30,7 +30,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         return
     contracts = tmp_path_factory.mktemp("contracts", numbered=False)
     shutil.copytree(BUNDLED_CONTRACTS, contracts, dirs_exist_ok=True)
-    with running_stack(settings={"SLUICE_CONTRACTS": str(contracts), "SLUICE_STREAM_FAULTS": "1"}) as running:
+    with running_stack(
+        settings={"SLUICE_CONTRACTS": str(contracts), "SLUICE_STREAM_FAULTS": "1", "SLUICE_STREAM_LEASE_PATIENCE": "5"}
+    ) as running:
         yield running
 
 

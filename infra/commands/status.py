@@ -26,7 +26,7 @@ def status(
     if as_json:
         print(native.as_json(statuses))
         return
-    native.show(native.wide_console(), statuses, view)
+    native.show(native.wide_console(), statuses)
     if not view.supervised and view.running():
         print(
             "The supervisor is gone, and nothing restarts these parts: `sluice up` takes them over, `sluice down` ends them."

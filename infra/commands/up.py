@@ -40,7 +40,7 @@ def up(
     if as_json:
         print(native.as_json(statuses))
     else:
-        native.show(console, statuses, view)
+        native.show(console, statuses)
     if demo:
         from infra.commands import demo as demonstration  # only the demo needs it
 

@@ -3,6 +3,7 @@
 import json
 import socket
 import struct
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 
@@ -21,6 +22,19 @@ def http(url: str) -> Probe:
     def probe() -> None:
         with DIRECT.open(url, timeout=TIMEOUT) as answer:
             answer.read()
+
+    return probe
+
+
+def health(url: str) -> Probe:
+    """As `http`, for a part that tells its `state` and the `reason` in JSON: what keeps it from working is not its own fault."""
+
+    def probe() -> None:
+        try:
+            http(url)()
+        except urllib.error.HTTPError as refused:
+            told = json.loads(refused.read())
+            raise NotReadyError(": ".join(filter(None, (told["state"], told["reason"])))) from None
 
     return probe
 

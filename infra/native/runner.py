@@ -11,6 +11,7 @@ from pathlib import Path
 from catalog.errors import SluiceError
 from infra.native import processes
 from infra.native.part import Part
+from infra.native.probes import NotReadyError
 from infra.native.processes import Identity
 
 BACK_OFF_LIMIT = 30.0  # seconds
@@ -183,7 +184,7 @@ class Runner:
                 if self._child and self._child.poll() == 0:
                     self._set("done")
                     return True
-            elif self._answers(part.ready):
+            elif self._refusal(part.ready) is None:
                 self._set("ready", process=self.status.process)
                 return True
             if time.monotonic() > deadline:
@@ -198,19 +199,24 @@ class Runner:
             self._require_running(part)
             if time.monotonic() < next_check:
                 continue
-            failed = 0 if self._answers(part.healthy) else failed + 1
+            refusal = self._refusal(part.healthy)
+            failed = 0 if refusal is None else failed + 1
             next_check = time.monotonic() + CHECK_EVERY
-            if failed == 0:
+            if refusal is None:
                 self._set("ready", process=self.status.process)
-            elif failed >= PATIENCE:
-                self._set("unready", "runs, and does not answer its health check", process=self.status.process)
+            elif refusal or failed >= PATIENCE:
+                reason = refusal or "runs, and does not answer its health check"
+                self._set("unready", reason, process=self.status.process)
 
-    def _answers(self, probe: Callable[[], None]) -> bool:
+    def _refusal(self, probe: Callable[[], None]) -> str | None:
+        """None if the part is ready; else why not, as far as it says so itself."""
         try:
             probe()
+        except NotReadyError as told:
+            return str(told)
         except Exception:  # whatever goes wrong, the part is not ready
-            return False
-        return True
+            return ""
+        return None
 
     def _require_running(self, part: Part) -> None:
         code = self._child.poll() if self._child else None

@@ -31,6 +31,7 @@ class PartStatus:
     url: str | None
     rss: int | None
     restarts: int
+    reason: str = ""
 
 
 def part_statuses(stack: Stack, view: View) -> list[PartStatus]:
@@ -48,6 +49,7 @@ def part_statuses(stack: Stack, view: View) -> list[PartStatus]:
                 url=url(stack, name),
                 rss=processes.resident(pid) if pid else None,
                 restarts=status.restarts,
+                reason=status.reason,
             )
         )
     return found
@@ -70,7 +72,7 @@ def wide_console(stderr: bool = False) -> Console:
     return console
 
 
-def show(console: Console, statuses: list[PartStatus], view: View) -> None:
+def show(console: Console, statuses: list[PartStatus]) -> None:
     """Print the table, and why a part is not ready."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("part", "state", "url"):
@@ -89,8 +91,8 @@ def show(console: Console, statuses: list[PartStatus], view: View) -> None:
         )
     console.print(table)
     for part in statuses:
-        if part.state not in {"ready", "stopped", "unsupervised"} and view.parts[part.name].reason:
-            console.print(f"{part.name}: {view.parts[part.name].reason}")
+        if part.state not in {"ready", "stopped", "unsupervised"} and part.reason:
+            console.print(f"{part.name}: {part.reason}", markup=False)
 
 
 def as_json(statuses: list[PartStatus]) -> str:

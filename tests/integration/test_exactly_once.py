@@ -2,10 +2,7 @@
 with. Nothing is lost, nothing doubles, and `verify` says so, or finds what was done."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,76 +17,19 @@ import pytest
 from pyspark.sql import SparkSession
 
 from catalog import query
-from catalog.contract import Stream
 from catalog.lake import file_system, open_catalog
-from catalog.odcs import load_contract
 from catalog.progress import Totals
 from catalog.settings import LakeSettings, read_settings
-from ingest_gateway.client import Client, Event
+from ingest_gateway.client import Event
 from stream_jobs.commit import FencedError, LakeTable
 from stream_jobs.faults import POINTS
 from stream_jobs.files import TableFiles
 from stream_jobs.session import make_session
 from stream_jobs.settings import StreamSettings
-from tests.stack import Stack, eventually, free_port_base
+from tests.stack import Stack, eventually
+from tests.streams import add_stream, holds_exactly, send, some_events
 
 pytestmark = pytest.mark.stack
-
-CONTRACT = """
-apiVersion: v3.2.0
-kind: DataContract
-id: {name}
-version: 1.0.0
-status: active
-schema:
-  - name: {name}
-    properties:
-      - {{name: item, logicalType: string, required: true, primaryKey: true}}
-      - {{name: quantity, logicalType: integer, required: true}}
-      - {{name: at, logicalType: timestamp, required: true, partitioned: true}}
-    quality:
-      - {{name: plausible, type: custom, engine: sql, implementation: quantity < 1000, severity: error}}
-"""
-ENTITY = "customProperties: [{property: kind, value: entity}, {property: eventTime, value: at}]\n"
-
-
-def add_stream(stack: Stack, contracts: Path, name: str, *, entity: bool = False) -> Stream:
-    """A stream of this test's own."""
-    path = contracts / f"{name}.odcs.yaml"
-    path.write_text(CONTRACT.format(name=name) + (ENTITY if entity else ""))
-    stack.sluice("apply", "--no-gold")
-    return load_contract(path)
-
-
-def send(stack: Stack, stream: str, events: list[Event]) -> None:
-    """Send until every event is acknowledged; the gateway may need a moment to know a new stream."""
-    with Client(stack.env()["SLUICE_GATEWAY_URL"], stream) as client:
-        eventually(lambda: _taken(client, events), 30, f"the gateway takes {stream}")
-
-
-def _taken(client: Client, events: list[Event]) -> bool:
-    try:
-        return all(verdict.taken for verdict in client.send(events))
-    except Exception as failure:
-        if "404" in str(failure) or "no stream" in str(failure).lower():
-            return False
-        raise
-
-
-def some_events(run: str, start: int, count: int) -> list[Event]:
-    """Good ones; each 10th breaks a rule; each 25th is a repeat of the one before."""
-    events: list[Event] = []
-    for n in range(start, start + count):
-        body = {
-            "item": f"item-{n % 40}",
-            "quantity": 5_000 if n % 10 == 0 else n % 100,
-            "at": f"2026-01-{n % 9 + 1:02}T00:00:00Z",
-        }
-        same = n - 1 if n % 25 == 0 and n > start else n
-        if same != n:
-            body = json.loads(events[-1].payload)
-        events.append(Event(f"{run}-{same}", orjson.dumps(body)))
-    return events
 
 
 @pytest.fixture(scope="module")
@@ -121,15 +61,7 @@ def test_a_kill_between_commits_with_the_checkpoint_deleted(
     stack.await_ready("stream", other_than=before)
     reports = json.loads(stack.sluice("verify", "--json", "--wait", "90", "-s", pair[0], "-s", pair[1]))
     assert [report["deviations"] for report in reports] == [[], []]
-    sql = f"select count(*) as n, count(distinct _event_id) as ids from silver.{pair[0]} where _event_id like '{run}-%'"
-    kept = query.rows(lake, sql)[0]
-    bad = query.rows(lake, f"select count(*) as n from quarantine.{pair[0]} where _event_id like '{run}-%'")[0]["n"]
-    distinct = {
-        event.id: json.loads(event.payload)["quantity"]
-        for event in some_events(run, 0, 300) + some_events(run, 300, 100)
-    }
-    assert (kept["n"], kept["ids"]) == (sum(q < 1000 for q in distinct.values()),) * 2
-    assert bad == sum(q >= 1000 for q in distinct.values())
+    holds_exactly(lake, pair[0], run, some_events(run, 0, 300) + some_events(run, 300, 100))
 
 
 def test_entities_equal_a_reference_fold(pair: tuple[str, str], lake: LakeSettings) -> None:
@@ -191,29 +123,6 @@ def test_of_two_writers_on_one_state_the_second_is_fenced_off(
     query.rows(lake, f"alter table {identifier} execute optimize")
     two.commit(staged[2], two.progress(), {0: 2}, Totals(rows=2, silver=2))
     assert one.progress().offsets == {0: 2}
-
-
-def test_a_second_stream_job_waits_for_the_lease(stack: Stack) -> None:
-    port = free_port_base(30000, 31000)
-    environment = {**os.environ, **stack.environ(), **stack.env()}
-    environment |= {
-        "SLUICE_STREAM_PORT": str(port),
-        "SLUICE_STATE": str(stack.state / "second"),
-        "SLUICE_STREAM_MEMORY": "512m",
-    }
-    second = subprocess.Popen([sys.executable, "-m", "stream_jobs"], env=environment, cwd=Path(__file__).parents[2])
-    try:
-
-        def state() -> str | None:
-            try:
-                return str(httpx.get(f"http://127.0.0.1:{port}/healthz").json()["state"])
-            except httpx.HTTPError:
-                return None
-
-        eventually(lambda: state() == "standby", 90, "the second job is on standby")
-    finally:
-        second.terminate()
-        assert second.wait(60) == 0
 
 
 def events_of(stream: str, run: str, count: int = 20) -> list[Event]:

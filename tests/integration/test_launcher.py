@@ -26,7 +26,7 @@ from tests.stack import CHECKOUT, PORTS_OF_A_STACK, Stack, eventually, free_port
 
 pytestmark = pytest.mark.stack
 
-KEYS = ["name", "state", "pid", "port", "url", "rss", "restarts"]
+KEYS = ["name", "state", "pid", "port", "url", "rss", "restarts", "reason"]
 QUICK = ("postgres", "minio")
 
 

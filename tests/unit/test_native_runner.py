@@ -69,6 +69,25 @@ def test_a_part_is_ready_when_its_probe_says_so(runner: Callable[[Part], Runner]
     eventually(lambda: is_ready(one), 10)
 
 
+def test_a_part_that_says_why_it_cannot_work_is_shown_with_that(
+    runner: Callable[[Part], Runner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.native.runner.CHECK_EVERY", 0.1)
+    away = ["waiting: the object store does not answer"]
+
+    def healthy() -> None:
+        if away:
+            raise NotReadyError(away[0])
+
+    one = runner(dataclasses.replace(python(FOREVER), healthy=healthy))
+    one.start()
+    eventually(lambda: one.status.state == "unready", 10)
+    assert one.status.reason == away[0]
+    away.clear()
+    eventually(lambda: is_ready(one), 10)
+    assert (one.status.reason, one.status.restarts) == ("", 0)
+
+
 def test_a_crash_is_counted_and_restarted(runner: Callable[[Part], Runner]) -> None:
     one = runner(python(FOREVER))
     one.start()
