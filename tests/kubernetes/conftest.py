@@ -1,0 +1,139 @@
+"""The self-contained stack on the cluster that KUBECONFIG names, in a namespace of its own. `./sluice test --kubernetes` runs it.
+
+The cluster must have the images: build them with `./sluice images --servers` and load them (`kind load docker-image`,
+`minikube image load`).
+"""
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.stack import CHECKOUT, eventually, free_port_base
+
+if os.environ.get("SLUICE_TEST_KUBERNETES") != "1":
+    collect_ignore_glob = ["test_*.py"]
+
+OVERLAY = CHECKOUT / "k8s" / "overlays" / "self-contained"
+READY = ("statefulset/postgres", "statefulset/minio", "statefulset/broker", "deployment/trino", "statefulset/gateway",
+         "deployment/stream", "deployment/gold", "deployment/ui")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One namespace. `key` may submit to every stream."""
+
+    namespace: str
+    key: str
+
+    def run(self, *arguments: str, stdin: str | None = None, limit: float = 900.0) -> subprocess.CompletedProcess[str]:
+        """Run `kubectl ARGUMENTS` in the namespace, whatever its exit code."""
+        command = ["kubectl", "--namespace", self.namespace, *arguments]
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=limit, check=False)
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, limit: float = 900.0) -> str:
+        """Run `kubectl ARGUMENTS`, which must succeed, and return what it printed."""
+        done = self.run(*arguments, stdin=stdin, limit=limit)
+        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}{self.told()}"
+        return done.stdout
+
+    def told(self) -> str:
+        """What a person would look at first."""
+        return self.run("get", "pods,events", "--sort-by=.metadata.creationTimestamp").stdout[-6000:]
+
+    @contextmanager
+    def forwarded(self, target: str, port: int) -> Iterator[int]:
+        """`kubectl port-forward`, for as long as the block runs; the local port."""
+        local = free_port_base()
+        command = ["kubectl", "--namespace", self.namespace, "port-forward", target, f"{local}:{port}"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            try:
+                assert process.stdout is not None
+                said = process.stdout.readline()
+                assert said.startswith("Forwarding from"), said
+                yield local
+            finally:
+                process.terminate()
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The stack, applied and Ready. SLUICE_KEEP=1 leaves the namespace."""
+    if shutil.which("kubectl") is None or subprocess.run(["kubectl", "version"], capture_output=True).returncode:
+        pytest.fail("--kubernetes needs kubectl and a cluster that answers: set KUBECONFIG")
+    folder = tmp_path_factory.mktemp("overlay")
+    name = f"sluice-test-{secrets.token_hex(3)}"
+    made = Cluster(name, "")
+    try:
+        secret = sluice("secrets", "--file", str(folder / ".env"), "--kubernetes")
+        key = json.loads(sluice("keys", "add", "tests", "--stream", "*", "--file", str(folder / "keys.json"), "--json"))
+        made = Cluster(name, key["key"])
+        overlay = folder / "kustomization.yaml"
+        overlay.write_text(yaml.safe_dump({"namespace": name, "resources": [os.path.relpath(OVERLAY, folder)]}))
+        manifests = made.kubectl("kustomize", str(folder))
+        namespace = next(m for m in yaml.safe_load_all(manifests) if m["kind"] == "Namespace")
+        made.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(namespace))
+        made.kubectl("apply", "-f", "-", stdin=secret)
+        made.kubectl("create", "secret", "generic", "gateway-keys", f"--from-file={folder / 'keys.json'}")
+        made.kubectl("apply", "-k", str(folder))
+        for workload in READY:
+            made.kubectl("rollout", "status", workload, "--timeout=600s")
+        made.kubectl("wait", "--for=condition=complete", "job/apply", "--timeout=300s")
+        yield made
+    finally:
+        if os.environ.get("SLUICE_KEEP") == "1":
+            print(f"\nkept: kubectl -n {name} get pods")
+        else:
+            made.run("delete", "namespace", name, "--wait=true", "--timeout=180s")
+
+
+def sluice(*arguments: str) -> str:
+    """Run a command of this checkout."""
+    command = [sys.executable, "-m", "infra.cli", *arguments]
+    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+
+
+@contextmanager
+def load(cluster: Cluster, count: int) -> Iterator[str]:
+    """A pod that sends `count` orders while the block runs; its name."""
+    container = {
+        "name": "load",
+        "image": "sluice/cli:0.1.0",
+        "command": ["python", "-c", Path(__file__).with_name("load.py").read_text()],
+        "envFrom": [{"configMapRef": {"name": config_map(cluster)}}],
+        "env": [{"name": "COUNT", "value": str(count)}, {"name": "KEY", "value": cluster.key}],
+        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
+        "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
+    }  # fmt: skip
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "load", "labels": {"sluice/tables": "yes"}},
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [container],
+        },
+    }
+    cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(pod))
+    try:
+        eventually(lambda: "sent" in cluster.run("logs", "load").stdout, 180, "the first batch")
+        yield "load"
+    finally:
+        cluster.run("delete", "pod", "load", "--wait=true", "--grace-period=1")
+
+
+def config_map(cluster: Cluster) -> str:
+    """Its name ends in a hash of what it holds."""
+    names = json.loads(cluster.kubectl("get", "configmaps", "-o", "json"))["items"]
+    return next(str(one["metadata"]["name"]) for one in names if one["metadata"]["name"].startswith("lake-"))

@@ -1,0 +1,71 @@
+"""`kubectl apply -k`: events in over HTTP come out of Trino, and pods may end in the middle of it."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+from trino.dbapi import connect
+
+from infra.demo.generate import users
+from tests.kubernetes.conftest import Cluster, load
+from tests.stack import eventually
+
+COUNT = 6_000
+
+
+def rows(cluster: Cluster, sql: str) -> Sequence[Sequence[Any]]:
+    with cluster.forwarded("service/trino", 8080) as port, connect("127.0.0.1", port, "test", catalog="lake") as trino:
+        found: Sequence[Sequence[Any]] = trino.cursor().execute(sql).fetchall()
+        return found
+
+
+def test_event_goes_in_at_the_gateway_and_comes_out_of_trino(cluster: Cluster) -> None:
+    with cluster.forwarded("service/gateway", 8000) as port:
+        address = f"http://127.0.0.1:{port}/v1/streams/users/events"
+        assert httpx.post(address, json=next(iter(users(1))), timeout=30).status_code == 401, "a key is required"
+        bearer = {"Authorization": f"Bearer {cluster.key}"}
+        answer = httpx.post(address, json=next(iter(users(1))), headers=bearer, timeout=30)
+    assert answer.status_code == 202, answer.text
+    eventually(lambda: rows(cluster, "select 1 from silver.users"), 180, "the row in Trino")
+
+
+def test_explorer_answers(cluster: Cluster) -> None:
+    with cluster.forwarded("service/ui", 8501) as port:
+        assert httpx.get(f"http://127.0.0.1:{port}/_stcore/health", timeout=10).text == "ok"
+
+
+def test_rolling_restart_and_a_lost_stream_job_under_load_lose_and_double_nothing(cluster: Cluster) -> None:
+    with load(cluster, COUNT) as pod:
+        cluster.kubectl("delete", "pod", "--selector=app.kubernetes.io/name=stream", "--grace-period=0", "--force")
+        cluster.kubectl("rollout", "restart", "statefulset/gateway")
+        cluster.kubectl("rollout", "status", "statefulset/gateway", "--timeout=300s")
+        eventually(lambda: cluster.run("logs", pod).stdout.rstrip().endswith("}"), 400, "the end of the load")
+        acknowledged = json.loads(cluster.kubectl("logs", pod).splitlines()[-1])["acknowledged"]
+    assert acknowledged == COUNT
+    cluster.kubectl("rollout", "status", "deployment/stream", "--timeout=300s")
+    ledger = (
+        "select count(*), count(distinct _event_id) from (select _event_id from silver.orders union all "
+        "select _event_id from quarantine.orders) where _event_id like 'load-%'"
+    )
+    eventually(lambda: rows(cluster, ledger)[0][1] == COUNT, 300, f"{COUNT} ids in silver and quarantine")
+    assert list(rows(cluster, ledger)[0]) == [COUNT, COUNT]
+
+
+def test_tables_are_proven_exact_by_the_job_that_runs_each_hour(cluster: Cluster) -> None:
+    cluster.kubectl("create", "job", "verify-now", "--from=cronjob/verify")
+    cluster.kubectl("wait", "--for=condition=complete", "job/verify-now", "--timeout=400s")
+    reports = json.loads(cluster.kubectl("logs", "job/verify-now"))
+    assert not [report for report in reports if report["deviations"]]
+
+
+def test_pod_that_may_become_root_is_refused(cluster: Cluster) -> None:
+    done = cluster.run("run", "intruder", "--image=sluice/cli:0.1.0", "--privileged", "--restart=Never")
+    assert done.returncode != 0
+    assert "violates PodSecurity" in done.stderr
+
+
+def test_no_part_can_ask_the_cluster_for_anything(cluster: Cluster) -> None:
+    for pod in json.loads(cluster.kubectl("get", "pods", "-o", "json"))["items"]:
+        mounts = [mount["mountPath"] for container in pod["spec"]["containers"] for mount in container["volumeMounts"]]
+        assert not [path for path in mounts if "serviceaccount" in path], pod["metadata"]["name"]

@@ -1,0 +1,158 @@
+"""The manifests as kustomize builds them: valid for Kubernetes, confined, bounded, probed, and saying no password."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml
+
+from tests.stack import CHECKOUT
+
+OVERLAYS = sorted(path.parent.name for path in (CHECKOUT / "k8s" / "overlays").glob("*/kustomization.yaml"))
+KUBERNETES = "1.33"
+# Kinds of the Prometheus operator, whose schemas don't come with Kubernetes.
+FOREIGN = {"monitoring.coreos.com/v1"}
+WORKLOADS = {"Deployment", "StatefulSet", "Job", "CronJob"}
+SERVERS = {"broker", "minio", "postgres", "trino"}
+
+
+@cache
+def built(overlay: str) -> list[dict[str, Any]]:
+    if not shutil.which("kubectl"):
+        pytest.skip("no kubectl here: the manifests were not built")
+    folder = CHECKOUT / "k8s" / "overlays" / overlay
+    done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def workloads(overlay: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """(name, manifest, specification of its pods)"""
+    for manifest in built(overlay):
+        if manifest["kind"] in WORKLOADS:
+            spec = manifest["spec"]
+            spec = spec["jobTemplate"]["spec"] if manifest["kind"] == "CronJob" else spec
+            yield f"{manifest['kind']} {manifest['metadata']['name']}", manifest, spec["template"]["spec"]
+
+
+def containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*pod.get("initContainers", ()), *pod["containers"]]
+
+
+def test_there_are_overlays() -> None:
+    assert OVERLAYS == ["eks", "local", "production", "self-contained"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_manifests_are_what_kubernetes_takes(overlay: str) -> None:
+    for manifest in built(overlay):
+        if manifest["apiVersion"] not in FOREIGN:
+            kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_pods_pass_the_restricted_level(overlay: str) -> None:
+    found = list(workloads(overlay))
+    assert found
+    for name, _, pod in found:
+        context = pod["securityContext"]
+        assert context["runAsNonRoot"], name
+        assert context["runAsUser"] > 0, name
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert pod["automountServiceAccountToken"] is False, name
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod), name
+        assert not [volume for volume in pod.get("volumes", ()) if "hostPath" in volume], name
+        for container in containers(pod):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+            }, name  # fmt: skip
+    (namespace,) = [manifest for manifest in built(overlay) if manifest["kind"] == "Namespace"]
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_pods_are_bounded_probed_and_pinned(overlay: str) -> None:
+    for name, manifest, pod in workloads(overlay):
+        for container in containers(pod):
+            assert ":" in container["image"], name
+            assert not container["image"].endswith(":latest"), name
+            assert {"cpu", "memory"} == set(container["resources"]["requests"]), name
+            assert {"cpu", "memory"} == set(container["resources"]["limits"]), name
+        if manifest["kind"] in ("Deployment", "StatefulSet"):
+            assert "livenessProbe" in pod["containers"][0], name
+            if pod["containers"][0].get("ports"):
+                assert {"startupProbe", "readinessProbe"} <= set(pod["containers"][0]), name
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_what_a_pod_names_is_there(overlay: str) -> None:
+    names = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in built(overlay)}
+    for name, _, pod in workloads(overlay):
+        if "serviceAccountName" in pod:
+            assert ("ServiceAccount", pod["serviceAccountName"]) in names, name
+        for volume in pod.get("volumes", ()):
+            if "configMap" in volume:
+                assert ("ConfigMap", volume["configMap"]["name"]) in names, name
+        for container in containers(pod):
+            for source in container.get("envFrom", ()):
+                assert ("ConfigMap", source["configMapRef"]["name"]) in names, name
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_passwords_come_from_secrets_that_are_not_in_the_repository(overlay: str) -> None:
+    assert not [manifest for manifest in built(overlay) if manifest["kind"] == "Secret"]
+    for name, _, pod in workloads(overlay):
+        for container in containers(pod):
+            for variable in container.get("env", ()):
+                if any(word in variable["name"] for word in ("PASSWORD", "SECRET")):
+                    assert "secretKeyRef" in variable["valueFrom"], f"{name}: {variable['name']}"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_gateway_explorer_and_gold_get_no_password_of_the_tables(overlay: str) -> None:
+    for name, _, pod in workloads(overlay):
+        if name.split()[1] in ("gateway", "ui", "gold"):
+            variables = [variable for container in containers(pod) for variable in container.get("env", ())]
+            assert not [variable for variable in variables if "valueFrom" in variable], name
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_nothing_goes_in_or_out_unless_it_is_named(overlay: str) -> None:
+    policies = {m["metadata"]["name"]: m["spec"] for m in built(overlay) if m["kind"] == "NetworkPolicy"}
+    everything = policies["deny-all"]
+    assert everything == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    selected = [policy["podSelector"].get("matchLabels", {}) for policy in policies.values()]
+    for name, manifest, _ in workloads(overlay):
+        spec = manifest["spec"]
+        spec = spec["jobTemplate"]["spec"] if manifest["kind"] == "CronJob" else spec
+        labels = spec["template"]["metadata"]["labels"]
+        assert any(wanted and wanted.items() <= labels.items() for wanted in selected), f"{name} could reach nobody"
+
+
+def test_gateway_keeps_what_it_acknowledged() -> None:
+    for overlay in OVERLAYS:
+        (gateway,) = [manifest for name, manifest, _ in workloads(overlay) if name == "StatefulSet gateway"]
+        spec = gateway["spec"]
+        assert spec["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
+        (claim,) = spec["volumeClaimTemplates"]
+        pod = spec["template"]["spec"]
+        variables = {v["name"]: v.get("value", "") for v in pod["containers"][0]["env"]}
+        room = int(claim["spec"]["resources"]["requests"]["storage"].removesuffix("Gi")) << 30
+        assert int(variables["SLUICE_GATEWAY_SPOOL_BYTES"]) < room * 0.9, "a full disk would come before a full spool"
+        pause = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+        assert pod["terminationGracePeriodSeconds"] > pause + 30
+
+
+def test_self_contained_runs_only_images_that_are_built_here() -> None:
+    for name, _, pod in workloads("self-contained"):
+        for container in containers(pod):
+            assert container["image"].startswith("sluice/"), name
+
+
+def test_production_has_no_server_of_its_own() -> None:
+    for overlay in ("production", "eks"):
+        assert not SERVERS & {name.split()[1] for name, _, _ in workloads(overlay)}
