@@ -1,7 +1,13 @@
 """What keeps browsers from harm: headers on every answer, and pages of other origins only where a setting names them."""
 
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ingest_gateway import problems
+from ingest_gateway.ids import request_id
+from ingest_gateway.problems import Problem
 
 # An answer is data: it is not to be guessed at, run, framed or kept. Pages for people bring their own.
 HEADERS = (
@@ -43,6 +49,23 @@ def cross_origin(app: ASGIApp, origins: str) -> ASGIApp:
     named = [origin.strip() for origin in origins.split(",") if origin.strip()]
     if not named:
         return app
-    return CORSMiddleware(
+    return _CrossOrigin(
         app, allow_origins=named, allow_methods=("GET", "POST"), allow_headers=SENT, expose_headers=READ
     )
+
+
+class _CrossOrigin(CORSMiddleware):
+    """The library's, with what it refuses as a problem document."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """What a browser asks before it sends a page's request."""
+        answer = super().preflight_response(request_headers)
+        answer.headers.update({name.decode(): value.decode() for name, value in HEADERS})
+        if answer.status_code < 400:
+            return answer
+        what = bytes(answer.body).decode().removeprefix("Disallowed CORS ")
+        problem = Problem(400, "cross-origin", f"Pages of other origins may not ask this: {what} not allowed (CORS)")
+        name = request_id(request_headers.get("x-request-id"))
+        kept = {key: value for key, value in answer.headers.items() if key not in ("content-length", "content-type")}
+        headers = {**kept, "content-type": problems.CONTENT_TYPE.decode(), "x-request-id": name}
+        return Response(problem.document(name), problem.status, headers)

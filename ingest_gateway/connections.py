@@ -4,6 +4,7 @@ import asyncio
 import resource
 import socket
 import struct
+from collections import Counter
 from functools import cache
 from math import inf
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from ingest_gateway import problems
+from ingest_gateway.addresses import counted, is_trusted, networks
 from ingest_gateway.ids import request_id
 from ingest_gateway.metrics import CONNECTIONS, TURNED_AWAY
 from ingest_gateway.problems import Problem
@@ -18,6 +20,9 @@ from ingest_gateway.settings import GatewaySettings, gateway_settings
 
 MOST_HEAD = 64 << 10  # bytes of a request's line and headers
 SPARE_FILES = 256  # beside connections: Kafka, logs, the spool
+
+
+_OPEN: Counter[str] = Counter()  # connections by address, of those that are counted
 
 
 @cache
@@ -50,11 +55,16 @@ class Connection(HttpToolsProtocol):
         if len(self.connections) > limits.max_connections:
             detail = f"The gateway has {limits.max_connections} connections, as many as it may; come back"
             self._refuse(problems.unavailable("too-many-connections", detail, limits.retry_after))
+        self._address = self._count(limits)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         self._timer.cancel()
         CONNECTIONS.dec()
+        if self._address is not None:
+            _OPEN[self._address] -= 1
+            if not _OPEN[self._address]:
+                del _OPEN[self._address]
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -80,6 +90,21 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """What is not HTTP gets a problem document too."""
         self._refuse(Problem(400, "not-http", "This is no HTTP/1.1 request that can be read"))
+
+    def _count(self, limits: GatewaySettings) -> str | None:
+        """The address under which the connection counts, or None where it does not: a proxy brings everybody's requests."""
+        most = limits.max_connections_by_address
+        peer = self.client[0] if self.client else ""
+        if most is None or is_trusted(peer, networks(limits.trusted_proxies)):
+            return None
+        address = counted(peer)
+        _OPEN[address] += 1
+        if _OPEN[address] > most:
+            detail = f"Your address has {most} connections, as many as it may; use those that are open"
+            self._refuse(
+                Problem(429, "connections-of-address", detail, headers={"retry-after": str(limits.retry_after)})
+            )
+        return address
 
     def _look(self) -> None:
         if self.transport.is_closing():

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ingest_gateway.addresses import Proxies, networks
 from ingest_gateway.callers import ANONYMOUS, Caller, denied
 from ingest_gateway.gateway import Gateway
 from ingest_gateway.intake import RequestHeaders
@@ -27,10 +28,13 @@ class Guard:
         self._app = app
         self._answer = answer
         self._gateway = gateway
+        settings = gateway.settings
+        self._proxies = Proxies(networks(settings.trusted_proxies), settings.proxy_header)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with 401 or 403, or pass on."""
         if scope["type"] == "http":
+            scope["scheme"] = self._proxies.scheme(scope)  # of links and cookies
             try:
                 await self._check(scope, _signed_in(scope))
             except Problem as problem:

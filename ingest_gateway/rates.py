@@ -9,7 +9,7 @@ from limits import RateLimitItem, parse
 from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.types import Scope
 
-from ingest_gateway.addresses import client, networks
+from ingest_gateway.addresses import Proxies, networks
 from ingest_gateway.callers import ANONYMOUS, Caller
 from ingest_gateway.problems import Problem
 from ingest_gateway.rate_table import TABLE, RateTable
@@ -25,12 +25,12 @@ class Rates:
         self._limiter = SlidingWindowCounterRateLimiter(table)
         self._by_key = _policy("key", settings.rate_limit_by_key)
         self._by_address = _policy("address", settings.rate_limit_by_address)
-        self._trusted = networks(settings.trusted_proxies)
+        self._proxies = Proxies(networks(settings.trusted_proxies), settings.proxy_header)
 
     def count(self, caller: Caller, scope: Scope) -> Headers:
         """Count a request; the headers for its answer. Raises Problem 429."""
         if caller is ANONYMOUS:
-            return self._count(self._by_address, client(scope, self._trusted))
+            return self._count(self._by_address, self._proxies.client(scope))
         return self._count(self._by_key, caller.producer.decode())
 
     def _count(self, policy: "_Policy | None", identity: str) -> Headers:

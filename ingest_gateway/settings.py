@@ -39,7 +39,10 @@ class GatewaySettings(BaseSettings):
     )
     rate_limit_by_key: str | None = Field(default=None, description="requests of a key or token, like 6000/minute")
     rate_limit_by_address: str | None = Field(default=None, description="requests of an address without a key")
-    trusted_proxies: str = Field(default="", description="addresses and networks whose X-Forwarded-For is believed")
+    trusted_proxies: str = Field(default="", description="addresses and networks whose word on a caller is believed")
+    proxy_header: Literal["x-forwarded", "forwarded"] = Field(
+        default="x-forwarded", description="where they say it: X-Forwarded-For and -Proto, or Forwarded (RFC 7239)"
+    )
     cors_origins: str = Field(default="", description="origins whose pages may ask, comma-separated; * for all")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least level that is logged"
@@ -50,6 +53,9 @@ class GatewaySettings(BaseSettings):
     max_depth: int = Field(default=64, ge=1, le=500, description="deepest nesting of an event")
     max_in_flight_bytes: int = Field(default=64 << 20, ge=1024, description="bodies held at a time, before 503")
     max_connections: int = Field(default=1000, ge=1, le=1_000_000, description="open at a time in a worker, before 503")
+    max_connections_by_address: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="open at a time by one address in a worker, before 429"
+    )
     header_timeout: float = Field(default=10.0, gt=0, le=3600, description="longest wait for a request's headers")
     read_timeout: float = Field(
         default=30.0, gt=0, le=3600, description="longest wait for a request's body, before 408"
@@ -74,7 +80,7 @@ class GatewaySettings(BaseSettings):
     contract_poll: float = Field(default=1.0, gt=0, le=3600, description="how often the contract files are looked at")
     shutdown_timeout: int = Field(default=30, ge=1, le=3600, description="how long a stop waits for requests under way")
 
-    @field_validator("spool", mode="before")
+    @field_validator("spool", "max_connections_by_address", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value

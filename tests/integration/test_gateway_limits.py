@@ -129,6 +129,29 @@ def test_connections_are_bounded_and_come_back(gateway: Gateway) -> None:
     assert eventually(lambda: _status(gateway) == 200, 10)
 
 
+def test_connections_of_one_address_are_bounded_and_those_of_others_are_not(stack: Stack, tmp_path: Path) -> None:
+    def come(gateway: Gateway, address: str) -> socket.socket:
+        host, port = gateway.url.removeprefix("http://").split(":")
+        return socket.create_connection((host, int(port)), timeout=20, source_address=(address, 0))
+
+    limits = {"max_connections_by_address": "3", "trusted_proxies": "127.0.0.9", "header_timeout": "60"}
+    with running_gateway(stack, tmp_path, **limits) as gateway, contextlib.ExitStack() as held:
+        eventually(lambda: "sluice_gateway_connections 1.0" in httpx.get(f"{gateway.url}/metrics").text, 20)
+        own = [held.enter_context(come(gateway, "127.0.0.2")) for _ in range(3)]
+        with come(gateway, "127.0.0.2") as fourth:
+            status, problem = answer_on(fourth)
+            assert (status, problem["type"]) == (429, "urn:sluice:problem:connections-of-address")
+        for address in ("127.0.0.3", *["127.0.0.9"] * 5):  # the last are a proxy's
+            other = held.enter_context(come(gateway, address))
+            other.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert other.recv(100).startswith(b"HTTP/1.1 200")
+        own[0].close()
+        eventually(lambda: "sluice_gateway_connections 9.0" in httpx.get(f"{gateway.url}/metrics").text, 20)
+        again = held.enter_context(come(gateway, "127.0.0.2"))
+        again.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert again.recv(100).startswith(b"HTTP/1.1 200")
+
+
 def _status(gateway: Gateway) -> int:
     try:
         return httpx.get(f"{gateway.url}/healthz").status_code

@@ -85,7 +85,13 @@ def test_other_origins_are_let_in_by_setting(folder: Path) -> None:
     for header in ("idempotency-key", "ce-id", "content-encoding", "x-api-key"):
         assert preflight(client, SHOP, header).status_code == 200
     assert preflight(client, SHOP, "x-strange").status_code == 400
-    assert preflight(client, "https://evil.example").status_code == 400
+    refused = preflight(client, "https://evil.example")
+    assert (refused.status_code, refused.headers["content-type"]) == (400, "application/problem+json")
+    assert refused.json()["type"] == "urn:sluice:problem:cross-origin"
+    assert "origin not allowed" in refused.json()["detail"]
+    assert refused.headers["x-request-id"] == refused.json()["request_id"]
+    assert "access-control-allow-origin" not in refused.headers
+    assert "Origin" in refused.headers["vary"]
     assert preflight(client, "http://shop.example").status_code == 400
     for path in ("/v1/streams/orders/events", "/v1/streams/orders"):
         for origin, named in ((SHOP, SHOP), ("https://evil.example", None)):

@@ -13,7 +13,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from catalog.errors import SluiceError
-from ingest_gateway.addresses import client, networks
+from ingest_gateway.addresses import Networks, Proxies, networks
 from ingest_gateway.callers import ANONYMOUS, Caller
 from ingest_gateway.problems import Problem
 from ingest_gateway.rate_table import BUCKETS, WAYS, RateTable, make_table
@@ -24,6 +24,10 @@ from ingest_gateway.settings import GatewaySettings, gateway_settings
 def asked_by(peer: str, *forwarded: str) -> dict[str, Any]:
     headers = [(b"x-forwarded-for", line.encode()) for line in forwarded]
     return {"type": "http", "client": (peer, 1234), "headers": headers}
+
+
+def client(scope: dict[str, Any], trusted: Networks) -> str:
+    return Proxies(trusted).client(scope)
 
 
 PROXIES = networks("10.0.0.0/8, 192.168.1.7, fd00::/8")
