@@ -41,7 +41,7 @@ def main() -> int:
     folder = tempfile.mkdtemp(prefix="sluice-gateway-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
     try:
-        if settings.rate_limit_by_key or settings.rate_limit_by_address:
+        if settings.has_rate_limits:
             from ingest_gateway.rate_table import TABLE, make_table  # a library that most gateways do without
 
             make_table(Path(folder) / TABLE)

@@ -39,7 +39,7 @@ class Proxies:
     def scheme(self, scope: Scope) -> str:
         """How the caller speaks to the outermost proxy that is trusted: `https` where that says so, else as it is spoken here."""
         peer = scope["client"][0] if scope.get("client") else ""
-        return (self._told(scope, peer)[1] if self.trusted else "") or scope["scheme"]
+        return (self._told(scope, peer)[1] if self.trusted else "") or scope.get("scheme", "http")
 
     def _told(self, scope: Scope, peer: str) -> tuple[str, str]:
         if self.header == "forwarded":

@@ -12,7 +12,7 @@ from ingest_gateway.explain import explain
 from ingest_gateway.fields import fields, flat
 from ingest_gateway.filled import Filled, zones, zones_by_region
 from ingest_gateway.gateway import Gateway
-from ingest_gateway.guard import caller_of
+from ingest_gateway.guard import caller_of, turned_away
 from ingest_gateway.hints import hints
 from ingest_gateway.intake import ClientGone, Hold, RequestHeaders, read_body
 from ingest_gateway.problems import Problem
@@ -39,21 +39,29 @@ async def send(request: Request) -> Response:
     gateway.requests += 1
     try:
         filled = Filled.of(await _posted(request, hold, gateway), fields(served.stream))
-        if not csrf.is_ours(request, filled.token):
-            return _form(request, served, filled, status=403, trouble=site.language(request)("csrf"))
         try:
+            if (problem := turned_away(request.scope)) is not None:
+                raise problem
+            if not csrf.is_ours(request, filled.token):
+                return _form(request, served, filled, status=403, trouble=site.language(request)("csrf"))
             return await _take(request, served, filled, gateway)
         except Problem as problem:
-            w = site.language(request)
-            trouble = w("again") if problem.status == 503 else problem.detail
-            return _form(
-                request, served, filled, status=problem.status, trouble=trouble, reason=problem.detail, headers=problem.headers
-            )  # fmt: skip
+            return _kept(request, served, filled, problem)
     except ClientGone:
         return Response(status_code=400)  # nobody is there to read it
     finally:
         hold.release()
         gateway.requests -= 1
+
+
+def _kept(request: Request, served: Served, filled: Filled, problem: Problem) -> Response:
+    """The form with what was entered, and why it was not taken now."""
+    w = site.language(request)
+    said = {503: lambda: w("again"), 429: lambda: w("too_many", seconds=problem.headers["retry-after"])}
+    trouble = said[problem.status]() if problem.status in said else problem.detail
+    return _form(
+        request, served, filled, status=problem.status, trouble=trouble, reason=problem.detail, headers=problem.headers
+    )  # fmt: skip
 
 
 async def _posted(request: Request, hold: Hold, gateway: Gateway) -> forms.Fields:
@@ -75,6 +83,7 @@ async def _take(request: Request, served: Served, filled: Filled, gateway: Gatew
         beside |= dict.fromkeys(skipped, w("e_skipped"))
         return _form(request, served, filled, status=422, beside=beside, general=general)
     gateway.require_room()
+    gateway.count_events(caller_of(request.scope), request.scope, 1)
     received = datetime.now(UTC)
     [payload] = events.payloads
     gateway.counts(served.stream.name).bytes += len(payload)

@@ -78,6 +78,10 @@ class Gateway:
             raise
         return caller, rates.count(caller, scope)
 
+    def count_events(self, caller: Caller, scope: Scope, events: int) -> RateHeaders:
+        """Headers for the answer. Raises Problem 429, and 413 where so many at a time are never taken."""
+        return () if self.rates is None else self.rates.count_events(caller, scope, events)
+
     def stream(self, name: str) -> Served:
         """The stream of that name. Raises Problem 404 with the nearest name, or 503 where its contract is broken."""
         served = self.streams.served.get(name)
@@ -149,7 +153,7 @@ class Gateway:
 
 
 def _rates(settings: GatewaySettings) -> "Rates | None":
-    if not (settings.rate_limit_by_key or settings.rate_limit_by_address):
+    if not settings.has_rate_limits:
         return None
     from ingest_gateway.rates import rates  # a library that most gateways do without
 

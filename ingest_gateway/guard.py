@@ -3,6 +3,7 @@
 import base64
 import re
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +14,9 @@ from ingest_gateway.callers import ANONYMOUS, Caller, denied
 from ingest_gateway.gateway import Gateway
 from ingest_gateway.intake import RequestHeaders
 from ingest_gateway.problems import Problem
+
+if TYPE_CHECKING:
+    from ingest_gateway.rates import Rates
 
 Answer = Callable[[Request, Exception], Awaitable[Response]]
 _OF_A_STREAM = re.compile(r"/(?:v1/streams|forms)/([^/]+)")
@@ -54,7 +58,7 @@ class Guard:
                 rates.count(ANONYMOUS, scope)
             raise
         if rates is not None and path != "/readyz":  # a probe that is turned away would end the gateway
-            rates.count(caller, scope)
+            self._count(rates, caller, scope)
         if path == SIGN_IN and access.required and caller is ANONYMOUS:
             raise denied(caller, "read", "*")
         if path == "/metrics":
@@ -63,6 +67,20 @@ class Guard:
             if scope["method"] == "POST" or path.startswith("/forms/"):  # nobody is to fill in a form in vain
                 await access.admit(headers, found[1])
             access.require_sight(caller, found[1])
+
+    def _count(self, rates: "Rates", caller: Caller, scope: Scope) -> None:
+        try:
+            rates.count(caller, scope)
+        except Problem as problem:
+            if not (scope["method"] == "POST" and scope["path"].startswith("/forms/")):
+                raise
+            scope["turned_away"] = problem  # by the form itself, with what was entered
+
+
+def turned_away(scope: Scope) -> Problem | None:
+    """The 429 that a form which was sent gets."""
+    found: Problem | None = scope.get("turned_away")
+    return found
 
 
 def caller_of(scope: Scope) -> Caller:

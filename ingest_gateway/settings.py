@@ -39,6 +39,8 @@ class GatewaySettings(BaseSettings):
     )
     rate_limit_by_key: str | None = Field(default=None, description="requests of a key or token, like 6000/minute")
     rate_limit_by_address: str | None = Field(default=None, description="requests of an address without a key")
+    event_rate_limit_by_key: str | None = Field(default=None, description="events of a key or token, like 60000/minute")
+    event_rate_limit_by_address: str | None = Field(default=None, description="events of an address without a key")
     trusted_proxies: str = Field(default="", description="addresses and networks whose word on a caller is believed")
     proxy_header: Literal["x-forwarded", "forwarded"] = Field(
         default="x-forwarded", description="where they say it: X-Forwarded-For and -Proto, or Forwarded (RFC 7239)"
@@ -80,16 +82,30 @@ class GatewaySettings(BaseSettings):
     contract_poll: float = Field(default=1.0, gt=0, le=3600, description="how often the contract files are looked at")
     shutdown_timeout: int = Field(default=30, ge=1, le=3600, description="how long a stop waits for requests under way")
 
+    @property
+    def has_rate_limits(self) -> bool:
+        """Whether anything is counted."""
+        return any(
+            (
+                self.rate_limit_by_key,
+                self.rate_limit_by_address,
+                self.event_rate_limit_by_key,
+                self.event_rate_limit_by_address,
+            )
+        )
+
     @field_validator("spool", "max_connections_by_address", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
 
-    @field_validator("rate_limit_by_key", "rate_limit_by_address")
+    @field_validator(
+        "rate_limit_by_key", "rate_limit_by_address", "event_rate_limit_by_key", "event_rate_limit_by_address"
+    )
     @classmethod
     def _is_rate(cls, value: str | None) -> str | None:
         if value and not _RATE.match(value):
-            raise ValueError("expected a number of requests and a time, like 100/second, 6000/minute or 50/10minute")
+            raise ValueError("expected a number and a time, like 100/second, 6000/minute or 50/10minute")
         return value or None
 
     @field_validator("cors_origins")

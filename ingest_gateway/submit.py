@@ -86,6 +86,7 @@ class Submit:
         received = datetime.now(UTC)
         gateway.counts(served.stream.name).bytes += len(body)
         events = await _events(body, kind, headers, served, gateway)
+        limits = (*limits, *gateway.count_events(caller, scope, len(events.payloads)))
         ids = _ids(events, key, gateway)
         taken = await take(events, ids, body, received, served, gateway, sender(caller, headers))
         if wanted.summary:

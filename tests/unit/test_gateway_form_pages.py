@@ -320,6 +320,34 @@ def test_what_was_entered_is_kept_while_events_cannot_be_taken(client: Client) -
     assert "Nothing is lost" in answer.text
 
 
+@pytest.mark.parametrize("limit", ["rate_limit_by_address", "event_rate_limit_by_address"])
+@pytest.mark.parametrize(
+    ("language", "said"), [("en", "Nothing is lost"), ("es", "No se ha perdido nada"), ("fr", "Rien n’est perdu")]
+)
+def test_what_was_entered_is_kept_where_too_much_was_sent(tmp_path: Path, limit: str, language: str, said: str) -> None:
+    """Each question has an application of its own here, so both come within one."""
+    shutil.copy(SINK, tmp_path)
+    allowed = {"rate_limit_by_address": "2/hour", "event_rate_limit_by_address": "1/hour"}[limit]
+    gateway = Client(tmp_path, spool=tmp_path / "spool", **{limit: allowed})
+
+    async def ask() -> list[httpx.Response]:
+        app = gateway.make()
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client,
+        ):
+            opened = await client.get("/forms/kitchen_sink", headers=HTML)
+            filled = {**Page(opened).hidden, **GOOD}
+            headers = {**HTML, "accept-language": language}
+            return [await client.post("/forms/kitchen_sink", data=filled, headers=headers) for _ in range(2)]
+
+    first, second = asyncio.run(ask())
+    assert (first.status_code, second.status_code) == (202, 429)
+    assert int(second.headers["retry-after"]) > 0
+    assert 'value="AB12"' in second.text
+    assert said in unescape(second.text)
+
+
 @pytest.mark.parametrize("cookie", [None, "sluice_form=", "sluice_form=other", "sluice_form=" + "A" * 32])
 def test_a_form_that_is_not_ours_is_not_taken_but_kept(client: Client, cookie: str | None) -> None:
     hidden = Page(client.get("/forms/kitchen_sink", headers=HTML)).hidden

@@ -147,6 +147,43 @@ def test_those_without_a_key_are_counted_by_their_address(clock: Clock) -> None:
     assert rates("1/minute").count(ANONYMOUS, asked_by("203.0.113.9")) == ()
 
 
+def events(by_key: str, by_requests: str | None = None) -> Rates:
+    settings = GatewaySettings(
+        event_rate_limit_by_key=by_key, event_rate_limit_by_address="10/minute", rate_limit_by_key=by_requests
+    )
+    return Rates(settings, RateTable())
+
+
+def test_events_are_counted_whatever_batch_they_come_in(clock: Clock) -> None:
+    limits, scope = events("100/minute"), asked_by("203.0.113.9")
+    assert limits.count(KNOWN, scope) == ()
+    for taken in (60, 0, 1, 38):
+        found = dict(limits.count_events(KNOWN, scope, taken))
+        assert not found or found[b"ratelimit-policy"] == b'"key-events";q=100;w=60'
+    with pytest.raises(Problem, match="More than 100 events a minute by this key") as raised:
+        limits.count_events(KNOWN, scope, 2)  # one would fit, and a batch is not split
+    assert raised.value.status == 429
+    limits.count_events(KNOWN, scope, 1)
+    limits.count_events(OTHER, scope, 100)
+    with pytest.raises(Problem, match="101 events at a time are more than 100 events a minute") as raised:
+        limits.count_events(OTHER, scope, 101)
+    assert (raised.value.status, raised.value.slug) == (413, "too-many-events")
+    with pytest.raises(Problem):
+        limits.count_events(ANONYMOUS, scope, 11)
+    limits.count_events(ANONYMOUS, scope, 10)
+
+
+def test_requests_and_events_have_counters_of_their_own(clock: Clock) -> None:
+    """Though their limits are the same."""
+    limits, scope = events("3/minute", "3/minute"), asked_by("203.0.113.9")
+    for _ in range(3):
+        limits.count(KNOWN, scope)
+        limits.count_events(KNOWN, scope, 1)
+    for count in (limits.count, lambda caller, where: limits.count_events(caller, where, 1)):
+        with pytest.raises(Problem):
+            count(KNOWN, scope)
+
+
 def test_a_full_bucket_gives_up_who_was_counted_least(clock: Clock) -> None:
     table, item = RateTable(), parse("1000/minute")
     limiter = SlidingWindowCounterRateLimiter(table)
@@ -191,7 +228,11 @@ def test_workers_count_in_one_table(tmp_path: Path) -> None:
         ("RATE_LIMIT_BY_ADDRESS", "-5/second"),
         ("TRUSTED_PROXIES", "10.0.0.0/99"),
         ("TRUSTED_PROXIES", "proxy.example"),
+        ("EVENT_RATE_LIMIT_BY_KEY", "0/second"),
+        ("EVENT_RATE_LIMIT_BY_ADDRESS", "many"),
+        ("PROXY_HEADER", "via"),
         ("MAX_CONNECTIONS", "0"),
+        ("MAX_CONNECTIONS_BY_ADDRESS", "0"),
     ],
 )
 def test_settings_that_cannot_work_are_named(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
