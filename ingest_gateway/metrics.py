@@ -50,6 +50,9 @@ SPOOL_OLDEST = Gauge(
     "sluice_gateway_spool_oldest_age_seconds", "Since the oldest of them was received", multiprocess_mode="livemax"
 )
 SPOOL_DRAINED = Counter("sluice_gateway_spool_drained_events_total", "Events that went from the spool to Kafka")
+SPOOL_ASIDE = Gauge(
+    "sluice_gateway_spool_aside_events", "Spooled events that Kafka refuses for good", multiprocess_mode="livemax"
+)
 CONTRACTS = Gauge("sluice_gateway_contracts", "Contract files by state", ("state",), multiprocess_mode="livemax")
 
 

@@ -42,12 +42,23 @@ FINAL = (
 )  # fmt: skip
 
 
-class NotAcknowledged(Exception):
-    """The outcome is unknown or a failure: the events may be sent again, with the same ids. `final`: that would be in vain."""
+# It is the batch itself, not the topic: one with fewer records may pass, and a single one never will.
+OF_RECORDS = (
+    InvalidMessageError, InvalidTimestampError, MessageSizeTooLargeError, RecordListTooLargeError, RecordTooLargeError,
+    UnsupportedForMessageFormatError,
+)  # fmt: skip
 
-    def __init__(self, reason: str, final: bool = False) -> None:
+
+class NotAcknowledged(Exception):
+    """The outcome is unknown or a failure: the events may be sent again, with the same ids.
+
+    `final`: that would be in vain. `of_records`: because of these events, not of their topic.
+    """
+
+    def __init__(self, reason: str, final: bool = False, of_records: bool = False) -> None:
         super().__init__(reason)
         self.final = final
+        self.of_records = of_records
 
 
 @dataclass(slots=True)
@@ -75,9 +86,11 @@ class _Delivery:
         if self.outstanding == 0 and not self.done.done():
             self.done.set_result(None)
 
-    def fail(self, reason: str, final: bool = False) -> None:
+    def fail(self, reason: str, failure: BaseException | None = None) -> None:
         if not self.done.done():
-            self.done.set_exception(NotAcknowledged(reason, final))
+            self.done.set_exception(
+                NotAcknowledged(reason, isinstance(failure, FINAL), isinstance(failure, OF_RECORDS))
+            )
 
 
 @dataclass(slots=True)
@@ -158,7 +171,7 @@ class Producer:
                 log.exception("a record batch could not be sent", topic=queue.topic, partition=queue.partition)
             _FAILED()
             reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
-            _fail_parts(sent, reason, isinstance(failure, FINAL))
+            _fail_parts(sent, reason, failure)
             self._fail_waiting(queue, reason)
             self._broker.renew(reason)
         finally:
@@ -220,9 +233,9 @@ def _fill(batch: BatchBuilder, waiting: deque[_Chunk]) -> list[_Part]:
     return sent
 
 
-def _fail_parts(sent: list[_Part], reason: str, final: bool = False) -> None:
+def _fail_parts(sent: list[_Part], reason: str, failure: BaseException | None = None) -> None:
     for chunk, _, _ in sent:
-        chunk.delivery.fail(reason, final)
+        chunk.delivery.fail(reason, failure)
 
 
 def _settle(sent: list[_Part], base: int) -> None:

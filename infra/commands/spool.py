@@ -52,6 +52,8 @@ def list_segments(
 ) -> None:
     """Show each segment with its stream, events, bytes and age. Reads only, so it may be asked while a gateway runs.
 
+    A segment that is SET ASIDE holds events that Kafka refuses for good, as a rule because they are too large for their topic: they
+    hold up no others, and are tried again by `sluice spool drain` and by the next start of a gateway on the folder.
     LOST: bytes that cannot be read any more. A segment that is DRAINED is kept only because of them: Kafka has the rest.
 
     Example: ./sluice spool list --json
@@ -158,12 +160,19 @@ def _document(root: Path, segment: Listed) -> dict[str, Any]:
         "lost_bytes": segment.lost_bytes,
         "torn_bytes": segment.torn_bytes,
         "drained": segment.drained,
+        "aside": segment.aside,
         "pid": segment.pid,
     }
 
 
 def _age(segment: Listed) -> float | None:
     return None if segment.oldest is None else round(max(0.0, time.time() - segment.oldest), 1)
+
+
+def _state(segment: Listed) -> str:
+    if segment.aside:
+        return "set aside"
+    return "drained" if segment.drained else f"in use by {segment.pid}" if segment.pid else "no process uses it"
 
 
 def _show(root: Path, found: list[Listed]) -> None:
@@ -173,7 +182,7 @@ def _show(root: Path, found: list[Listed]) -> None:
     table.add_column("STATE")
     for segment in found:
         age = _age(segment)
-        state = "drained" if segment.drained else f"in use by {segment.pid}" if segment.pid else "no process uses it"
+        state = _state(segment)
         table.add_row(
             str(segment.path.relative_to(root)), segment.stream, f"{segment.events:,}", f"{segment.bytes:,}",
             "" if age is None else f"{age:,.0f}", f"{segment.lost_bytes:,}" if segment.lost_bytes else "", state,

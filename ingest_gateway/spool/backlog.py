@@ -14,7 +14,7 @@ import structlog
 
 from ingest_gateway.spool.frames import FRAME_BYTES
 from ingest_gateway.spool.pace import Gate
-from ingest_gateway.spool.segments import SEGMENT_BYTES, Segment, Writer, next_number, path_for
+from ingest_gateway.spool.segments import SEGMENT_BYTES, Segment, Writer, aside, next_number, path_for
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -69,6 +69,7 @@ class Backlog:
         self._threads = threads
         self._number = 0
         self._writer: Writer | None = None
+        self._aside: Writer | None = None
         self._waiting: deque[_Write] = deque()
         self._committer: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
@@ -129,6 +130,22 @@ class Backlog:
         self.segments.remove(segment)
         self._space.give(segment.bytes)
 
+    async def set_aside(self, events: int, body: bytes) -> None:
+        """Keep what Kafka refuses for good where it is in nobody's way. Returns when it is synced; raises OSError."""
+        async with self._lock:
+            if self._aside is None or self._aside.bytes >= SEGMENT_BYTES:
+                if self._aside is not None:
+                    await self._run(self._aside.close)
+                self._aside = Writer(aside(await self._next_path()))
+            before = self._aside.bytes
+            try:
+                await self._run(self._aside.append, [(events, body)])
+            except OSError:
+                writer, self._aside = self._aside, None  # as in `_failed`: it is used no more
+                await self._run(writer.close)
+                raise
+            self._space.held += self._aside.bytes - before
+
     async def close(self) -> None:
         """Sync what waits and end the segment."""
         while self._committer is not None:
@@ -136,6 +153,8 @@ class Backlog:
                 await asyncio.shield(self._committer)
         async with self._lock:
             await self._end_segment()
+            if self._aside is not None:
+                await self._run(self._aside.close)
 
     async def _commit(self) -> None:
         try:
@@ -153,8 +172,7 @@ class Backlog:
             if self._writer is not None and self._writer.bytes >= SEGMENT_BYTES:
                 await self._end_segment()
             if self._writer is None:
-                self._number = max(self._number + 1, await self._run(next_number, self._folder))
-                self._writer = Writer(path_for(self._folder, self._number))
+                self._writer = Writer(await self._next_path())
             before = self._writer.bytes
             await self._run(self._writer.append, [(write.events, write.body) for write in group])
         except Exception as failure:
@@ -189,6 +207,10 @@ class Backlog:
         if segment is not None:
             self.segments.append(segment)
             self._filled.set()
+
+    async def _next_path(self) -> Path:
+        self._number = max(self._number + 1, await self._run(next_number, self._folder))
+        return path_for(self._folder, self._number)
 
     async def _run(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *arguments, **named))

@@ -13,7 +13,7 @@ from ingest_gateway.metrics import SPOOL_DRAINED
 from ingest_gateway.produce import NotAcknowledged, Records
 from ingest_gateway.spool import segments
 from ingest_gateway.spool.backlog import Backlog
-from ingest_gateway.spool.entries import decode
+from ingest_gateway.spool.entries import decode, encode
 from ingest_gateway.spool.frames import Frame
 from ingest_gateway.spool.pace import Rate
 from ingest_gateway.spool.segments import Segment
@@ -54,6 +54,7 @@ class Drain:
         self._kafka = kafka
         self._rate = rate
         self._threads = threads
+        self._set_aside: set[bytes] = set()  # ids, of the chunk that is being sent: it may have to be sent again
 
     async def run(self) -> None:
         """Until it is cancelled. What is not acknowledged by then stays on disk."""
@@ -107,6 +108,7 @@ class Drain:
                 raise Refused(str(outcome)) if outcome.final else Stuck(str(outcome))
             if isinstance(outcome, BaseException):
                 raise outcome
+        self._set_aside.clear()
         segment.sent += len(chunk)
         events = sum(frame.events for frame in chunk)
         segment.events -= events
@@ -122,12 +124,19 @@ class Drain:
         )
 
     async def _write_singly(self, readable: Sequence[Records], count: int) -> Sequence[object]:
-        """One event after the other, up to the first that Kafka does not take."""
+        """One event after the other, up to the first that Kafka does not take now. One that it never will is set aside."""
         for records in readable:
             for single in _singles(records):
+                [event_id] = single.ids
+                if event_id in self._set_aside:
+                    continue
                 await self._kafka.reachable()
                 [outcome] = await self._write([single], count)
-                if isinstance(outcome, BaseException):
+                if isinstance(outcome, NotAcknowledged) and outcome.of_records:
+                    await self._backlog.set_aside(1, encode(single))
+                    self._set_aside.add(event_id)
+                    log.error("a spooled event is set aside", stream=self._backlog.stream, reason=str(outcome))
+                elif isinstance(outcome, BaseException):
                     return [outcome]
         return []
 

@@ -3,12 +3,13 @@
 import contextlib
 import fcntl
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from catalog.errors import SluiceError
-from ingest_gateway.spool.segments import SUFFIX, sync_folder
+from ingest_gateway.spool.segments import ASIDE, SUFFIX, recovered, sync_folder
 
 LOCK = "lock"
 MOST = 1000
@@ -108,6 +109,26 @@ def slots(root: Path) -> list[Path]:
 def streams(slot: Path) -> list[Path]:
     """The folders of the streams that have segments in a process's folder."""
     return sorted(path for path in slot.iterdir() if path.is_dir() and any(path.glob(f"*{SUFFIX}")))
+
+
+class Aside:
+    """How many events of each stream are set aside below a spool's folder, in all processes' folders. Files are read once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._seen: dict[tuple[Path, int], int] = {}  # events, by file and size
+
+    def events(self) -> dict[str, int]:
+        """By stream. Raises OSError."""
+        seen: dict[tuple[Path, int], int] = {}
+        found: Counter[str] = Counter()
+        for path in self._root.glob(f"*/*/*{SUFFIX}{ASIDE}"):
+            with contextlib.suppress(FileNotFoundError):  # it was put back meanwhile
+                mark = (path, path.stat().st_size)
+                seen[mark] = self._seen[mark] if mark in self._seen else recovered(path)[0].events
+                found[path.parent.name] += seen[mark]
+        self._seen = seen
+        return dict(sorted(found.items()))
 
 
 def orphans(root: Path) -> Iterator[Slot]:

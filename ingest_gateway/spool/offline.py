@@ -18,7 +18,7 @@ from ingest_gateway.produce import Header, Producer
 from ingest_gateway.settings import GatewaySettings
 from ingest_gateway.spool import entries, folders, segments
 from ingest_gateway.spool.link import Link
-from ingest_gateway.spool.segments import DAMAGED, SUFFIX
+from ingest_gateway.spool.segments import ASIDE, DAMAGED, SUFFIX
 from ingest_gateway.spool.spool import Spool
 
 EVENT_TIME = "ce_eventtime"  # the sender's `time`, as the gateway keeps it
@@ -42,6 +42,11 @@ class Listed:
     def drained(self) -> bool:
         """Whether it is only kept because a part of it can't be read."""
         return self.path.name.endswith(DAMAGED)
+
+    @property
+    def aside(self) -> bool:
+        """Whether Kafka refuses its events for good."""
+        return self.path.name.endswith(ASIDE)
 
 
 def listed(root: Path) -> Iterator[Listed]:
@@ -102,6 +107,8 @@ async def drain(
             raise SluiceError(
                 f"Process {pid} uses {slot}: a gateway that runs drains by itself. `sluice spool list` shows how far it is"
             )
+    for slot in folders.slots(root):
+        segments.put_back(slot)
     broker = Broker(lake.kafka_bootstrap, settings)
     link = Link(broker, Producer(broker, settings.produce_timeout))
     spool = Spool(root, limit=1 << 62, drain_bytes=1 << 40, timeout=settings.produce_timeout, kafka=link)
@@ -110,10 +117,15 @@ async def drain(
     try:
         await _emptied(spool, patience, on_progress)
         reason = f"Kafka at {lake.kafka_bootstrap} is {broker.state}: {broker.reason}"
-        return {name: held.stuck or reason for name, held in spool.held().items()}
+        left = {name: held.stuck or reason for name, held in spool.held().items()}
+        return {name: _refused(events) for name, events in folders.Aside(root).events().items()} | left
     finally:
         await spool.close()
         await broker.stop()
+
+
+def _refused(events: int) -> str:
+    return f"{events} events are set aside, Kafka refuses them; raise the topic's max.message.bytes and drain again, or export them"
 
 
 async def _emptied(spool: Spool, patience: float, on_progress: Callable[[int], None]) -> None:

@@ -14,6 +14,7 @@ from ingest_gateway.spool.frames import Damage, Frame, Torn
 
 SUFFIX = ".spool"
 DAMAGED = ".damaged"  # appended to the name of a segment of which a part could not be read
+ASIDE = ".aside"  # appended to the name of a segment of events that Kafka refuses for good
 SEGMENT_BYTES = 8 << 20  # a new one is begun beyond this, so that a drained part of the spool gives its room back
 
 
@@ -142,6 +143,17 @@ def retire(path: Path, damaged: bool) -> None:
         path.rename(path.with_name(path.name + DAMAGED))
     else:
         path.unlink(missing_ok=True)
+
+
+def aside(path: Path) -> Path:
+    """The name of a segment that is not drained."""
+    return path.with_name(path.name + ASIDE)
+
+
+def put_back(slot: Path) -> None:
+    """Let what was set aside in a process's folder be drained again: the topic may take it by now. Raises OSError."""
+    for path in slot.glob(f"*/*{SUFFIX}{ASIDE}"):
+        path.rename(path.with_name(path.name.removesuffix(ASIDE)))
 
 
 def in_order(folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from typing import ParamSpec, TypeVar
 import structlog
 
 from catalog.names import topic
-from ingest_gateway.metrics import SPOOL_BYTES, SPOOL_EVENTS, SPOOL_OLDEST
+from ingest_gateway.metrics import SPOOL_ASIDE, SPOOL_BYTES, SPOOL_EVENTS, SPOOL_OLDEST
 from ingest_gateway.produce import Records
 from ingest_gateway.spool import entries, folders, segments
 from ingest_gateway.spool.backlog import Backlog, Space, SpoolRefuses
@@ -48,6 +48,7 @@ class Spool:
 
     def __init__(self, root: Path, limit: int, drain_bytes: int, timeout: float, kafka: Kafka) -> None:
         self.space = Space(limit)
+        self.aside: dict[str, int] = {}  # events that Kafka refuses for good, by stream, of all processes
         self._root = root
         self._timeout = timeout
         self._kafka = kafka
@@ -59,6 +60,7 @@ class Spool:
         self._backlogs: dict[str, Backlog] = {}
         self._drains: list[asyncio.Task[None]] = []
         self._watch: asyncio.Task[None] | None = None
+        self._set_aside = folders.Aside(root)
 
     async def start(self) -> None:
         """Take a folder, and over whatever dead processes left. Raises SluiceError or OSError."""
@@ -66,6 +68,7 @@ class Spool:
         self._slot = await self._run(folders.claim, self._root)
         self._take_in(await self._run(_recover, self._slot))
         await self._adopt()
+        self.aside = await self._run(self._set_aside.events)
         self._watch = asyncio.create_task(self._look_around())
 
     async def close(self) -> None:
@@ -126,6 +129,7 @@ class Spool:
         held = self.held().values()
         SPOOL_BYTES.set(self.space.held)
         SPOOL_EVENTS.set(sum(stream.events for stream in held))
+        SPOOL_ASIDE.set(sum(self.aside.values()))
         oldest = min((stream.oldest for stream in held if stream.oldest is not None), default=None)
         SPOOL_OLDEST.set(0 if oldest is None else max(0.0, time.time() - oldest))
 
@@ -160,6 +164,7 @@ class Spool:
             await asyncio.sleep(LOOK_AROUND)
             try:
                 await self._adopt()
+                self.aside = await self._run(self._set_aside.events)
                 if self.space.failure is not None:
                     await self._run(folders.probe, self._root)
                     self.space.failure = None
@@ -172,7 +177,8 @@ class Spool:
 
 
 def _recover(slot: Slot) -> dict[str, list[Segment]]:
-    """All segments of a folder, by stream, oldest first."""
+    """All segments of a folder, by stream, oldest first. What was set aside gets another chance."""
+    segments.put_back(slot.folder)
     return {folder.name: [_recovered(path) for path in segments.in_order(folder)] for folder in slot.streams()}
 
 

@@ -134,8 +134,12 @@ def test_connections_of_one_address_are_bounded_and_those_of_others_are_not(stac
         host, port = gateway.url.removeprefix("http://").split(":")
         return socket.create_connection((host, int(port)), timeout=20, source_address=(address, 0))
 
-    limits = {"max_connections_by_address": "3", "trusted_proxies": "127.0.0.9", "header_timeout": "60"}
-    with running_gateway(stack, tmp_path, **limits) as gateway, contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as held:
+        gateway = held.enter_context(
+            running_gateway(
+                stack, tmp_path, max_connections_by_address="3", trusted_proxies="127.0.0.9", header_timeout="60"
+            )
+        )
         eventually(lambda: "sluice_gateway_connections 1.0" in httpx.get(f"{gateway.url}/metrics").text, 20)
         own = [held.enter_context(come(gateway, "127.0.0.2")) for _ in range(3)]
         with come(gateway, "127.0.0.2") as fourth:

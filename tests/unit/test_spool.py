@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from ingest_gateway.produce import NotAcknowledged, Records
-from ingest_gateway.spool import folders, segments
+from ingest_gateway.spool import folders, offline, segments
 from ingest_gateway.spool.backlog import SpoolRefuses
 from ingest_gateway.spool.drain import Refused, Stuck, next_pause
-from ingest_gateway.spool.segments import DAMAGED, SUFFIX
+from ingest_gateway.spool.segments import ASIDE, DAMAGED, SUFFIX
 from ingest_gateway.spool.spool import Spool
 
 LIMIT = 1 << 20
@@ -237,13 +237,20 @@ def test_a_drain_goes_on_behind_what_was_acknowledged(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_a_batch_that_is_too_large_is_sent_in_pieces_and_an_event_that_is_holds_the_stream_up(tmp_path: Path) -> None:
-    class Narrow(ToldKafka):
-        async def write(self, topic: str, partitions: Sequence[int], records: Records) -> object:
-            if sum(map(len, records.payloads)) > 100:
-                raise NotAcknowledged("too large", final=True)
-            return await super().write(topic, partitions, records)
+class Narrow(ToldKafka):
+    """Takes no more than 100 bytes at a time. Where `forbidden`, nothing at all."""
 
+    forbidden = False
+
+    async def write(self, topic: str, partitions: Sequence[int], records: Records) -> object:
+        if self.forbidden:
+            raise NotAcknowledged("not allowed", final=True)
+        if sum(map(len, records.payloads)) > 100:
+            raise NotAcknowledged("too large", final=True, of_records=True)
+        return await super().write(topic, partitions, records)
+
+
+def test_a_batch_that_is_too_large_is_sent_in_pieces_and_an_event_that_is_holds_nothing_up(tmp_path: Path) -> None:
     async def run() -> None:
         kafka = Narrow()
         async with spool_at(tmp_path, kafka) as spool:
@@ -251,9 +258,77 @@ def test_a_batch_that_is_too_large_is_sent_in_pieces_and_an_event_that_is_holds_
             ids = [b"i%d" % n for n in range(9)]
             await spool.put("s", Records(ids, many, ids, [], [[("h", i)] for i in ids], 1), overtaking=True)
             await spool.put("s", event("k", b"y" * 200), overtaking=True)
+            await spool.put("s", event("k", b"z"), overtaking=True)
             kafka.up.set()
-            await until(lambda: spool.held()["s"].stuck == "too large")
-            assert kafka.payloads()[:9] == many
+            await until(lambda: not spool.holds("s"))
+            assert kafka.payloads()[-10:] == [
+                *many,
+                b"z",
+            ]  # the last may have been sent before, beside the first attempt
+            await until(lambda: spool.aside == {"s": 1})
+            assert spool.space.held == sum(path.stat().st_size for path in files(tmp_path)) > 200
+        [kept] = files(tmp_path)
+        assert kept.name.endswith(SUFFIX + ASIDE)
+        [line] = offline.exported(tmp_path, "s")
+        assert b'"id":"id-yyyy' in line
+        [listed] = offline.listed(tmp_path)
+        assert (listed.events, listed.aside, listed.drained) == (1, True, False)
+        # The topic takes more by now: the next process sends what was set aside.
+        wide = ToldKafka(up=True)
+        async with spool_at(tmp_path, wide) as spool:
+            await until(lambda: bool(wide.written) and not spool.holds("s"))
+            await until(lambda: spool.aside == {})
+        assert wide.payloads() == [b"y" * 200]
+        assert not files(tmp_path)
+
+    asyncio.run(run())
+
+
+def test_what_is_still_refused_is_set_aside_again(tmp_path: Path) -> None:
+    async def run() -> None:
+        for _ in range(3):
+            kafka = Narrow(up=True)
+            async with spool_at(tmp_path, kafka) as spool:
+                if not files(tmp_path):
+                    await spool.put("s", event("k", b"y" * 200), overtaking=True)
+                await until(lambda: not spool.holds("s") and spool.aside == {"s": 1})
+        assert len(list(offline.exported(tmp_path, "s"))) == 1
+
+    asyncio.run(run())
+
+
+def test_an_event_is_set_aside_once_though_its_chunk_is_sent_again(tmp_path: Path) -> None:
+    class Stumbling(Narrow):
+        async def write(self, topic: str, partitions: Sequence[int], records: Records) -> object:
+            if records.payloads == [b"z"] and stumbles:
+                raise stumbles.pop()
+            return await super().write(topic, partitions, records)
+
+    stumbles = [NotAcknowledged("no answer"), NotAcknowledged("no answer")]
+
+    async def run() -> None:
+        kafka = Stumbling()
+        async with spool_at(tmp_path, kafka) as spool:
+            for payload in (b"a", b"y" * 200, b"z"):
+                await spool.put("s", event("k", payload), overtaking=True)
+            kafka.up.set()
+            await until(lambda: not spool.holds("s"))
+        assert not stumbles
+        assert len(list(offline.exported(tmp_path, "s"))) == 1
+
+    asyncio.run(run())
+
+
+def test_what_the_topic_refuses_whatever_it_is_waits(tmp_path: Path) -> None:
+    async def run() -> None:
+        kafka = Narrow(up=True)
+        kafka.forbidden = True
+        async with spool_at(tmp_path, kafka) as spool:
+            await spool.put("s", event("k", b"1"), overtaking=True)
+            await until(lambda: spool.held()["s"].stuck == "not allowed")
+            kafka.forbidden = False
+            await until(lambda: not spool.holds("s"))
+            assert spool.aside == {}
 
     asyncio.run(run())
 
