@@ -35,6 +35,16 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Model:
+    """A model as SQL; whether its rows are stored, and the silver tables that it reads itself."""
+
+    name: str
+    sql: str
+    stored: bool
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class GoldResult:
     """What a run of the project did, and which streams it left out because silver does not have them."""
 
@@ -84,6 +94,16 @@ class GoldProject:
             if parent in manifest.sources
         }
 
+    def stored_over(self, source: str) -> list[str]:
+        """Names of the incremental models that read this silver table."""
+        manifest = self._parsed()
+        return [
+            node.name
+            for node in manifest.nodes.values()
+            if node.resource_type == "model" and node.config.materialized == "incremental"
+            and source in {manifest.sources[p].name for p in node.depends_on.nodes if p in manifest.sources}
+        ]  # fmt: skip
+
     def run(
         self,
         command: str,
@@ -116,6 +136,24 @@ class GoldProject:
             arguments += ["--vars", json.dumps({"snapshots": dict(snapshots)})]
         outcome = self._invoke(arguments, self._parsed())
         return GoldResult(tuple(_node(result) for result in outcome.results), absent)
+
+    def compiled(self, *, present: Iterable[str], snapshots: Mapping[str, int]) -> list[Model]:
+        """What each model's rows would be if it were built anew from silver (at these snapshots, where given). Nothing is built."""
+        absent = sorted(self.sources() - set(present))
+        if len(absent) == len(self.sources()):
+            return []
+        arguments = ["compile", *self._flags(), "--full-refresh", "--vars", json.dumps({"snapshots": dict(snapshots)})]
+        if absent:
+            arguments += ["--exclude", *(f"source:silver.{name}+" for name in absent)]
+        manifest = self._parsed()
+        found = self._invoke(arguments, manifest).results
+        return [
+            Model(
+                result.node.name, str(result.node.compiled_code), result.node.config.materialized == "incremental",
+                tuple(manifest.sources[p].name for p in result.node.depends_on.nodes if p in manifest.sources),
+            )
+            for result in found if str(result.node.resource_type) == "model"
+        ]  # fmt: skip
 
     def _parsed(self) -> Any:
         if self._manifest is None:

@@ -7,6 +7,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from catalog.settings import LakeSettings
 
+# Records of a transaction that was given up are no events; those of one that is open are not there yet.
+ISOLATION = "read_committed"
+
 
 class GoneError(Exception):
     """Kafka no longer has records that bronze lacks. The message names the stream, the partition and the offsets."""
@@ -17,7 +20,12 @@ async def topic_bounds(settings: LakeSettings, topics: Iterable[str]) -> dict[st
     partitions = await _partitions(settings, set(topics))
     if not partitions:
         return {}
-    consumer = AIOKafkaConsumer(*partitions, bootstrap_servers=settings.kafka_bootstrap, request_timeout_ms=15_000)
+    consumer = AIOKafkaConsumer(
+        *partitions,
+        bootstrap_servers=settings.kafka_bootstrap,
+        isolation_level=ISOLATION,
+        request_timeout_ms=15_000,
+    )
     await consumer.start()
     try:
         places = [TopicPartition(topic, partition) for topic, count in partitions.items() for partition in range(count)]

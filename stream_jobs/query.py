@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
 from catalog import names
+from catalog.kafka_offsets import ISOLATION
 from catalog.settings import LakeSettings
 from stream_jobs import metrics
 from stream_jobs.aside import Rests
@@ -161,6 +162,7 @@ def start(
         .option("includeHeaders", "true")
         .option("maxOffsetsPerTrigger", settings.max_batch_rows)
         .option("failOnDataLoss", "true")
+        .option("kafka.isolation.level", ISOLATION)
         .option("kafkaConsumer.pollTimeoutMs", "60000")
         .option("kafka.max.partition.fetch.bytes", str(8 * 1024 * 1024))
         .load()

@@ -2,25 +2,43 @@
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated
 
+import psycopg
+import sqlalchemy.exc
 import typer
+from aiokafka.errors import KafkaError
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from catalog.contract import Stream
 from catalog.errors import SluiceError
+from catalog.gold_project import GoldProject
+from catalog.gold_refresh import GoldSettings, silver_tables
+from catalog.lake import open_catalog
+from catalog.names import GOLD
 from catalog.odcs import load_contracts
-from catalog.settings import lake_settings
+from catalog.settings import LakeSettings, lake_settings, read_settings
 from stream_jobs.verify import Report
 from stream_jobs.verify import verify as check
+from stream_jobs.verify.gold import check_gold
+from stream_jobs.verify.kafka import KafkaStalledError
+from stream_jobs.verify.load import Watch
 
-DEVIATES = 1
+DEVIATES, UNCHECKED = 1, 2
+AWAY = (SluiceError, KafkaError, KafkaStalledError, psycopg.Error, sqlalchemy.exc.SQLAlchemyError, OSError)
 
 
 def verify(
     stream: Annotated[
         list[str] | None, typer.Option("--stream", "-s", help="Only this stream; may be repeated.")
     ] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read all rows: compare bronze with Kafka, recompute silver and gold.")
+    ] = False,
     wait: Annotated[
         float, typer.Option(min=0, help="Seconds to wait for silver to reach the end of the topics.")
     ] = 60.0,
@@ -28,19 +46,23 @@ def verify(
 ) -> None:
     """Prove for each stream and partition that nothing acknowledged was lost and nothing counted twice.
 
-    Topic offsets = bronze offsets, without a gap; bronze = silver + quarantine + duplicates (+ superseded, for entities).
+    Without --deep by metadata: as many rows as offsets in bronze; bronze = silver + quarantine + duplicates (+ superseded, for
+    entities); nobody else wrote. With --deep row by row, against Kafka and a recompute. The result goes to ops.ledger.
 
-    Exit code: 0 all is as it must be, 1 something deviates (each deviation is printed with its offsets), 2 wrong usage.
+    Exit code: 0 all is as it must be, 1 something deviates (each deviation is printed with its offsets), 2 it could not be checked,
+    or wrong usage.
     """
-    settings = lake_settings()
-    contracts = load_contracts(settings.contracts)
-    unknown = sorted(set(stream or ()) - set(contracts))
-    if unknown:
-        raise SluiceError(f"There is no stream {unknown[0]}; the streams are {', '.join(contracts)}")
-    chosen = [contracts[name] for name in stream or contracts]
-    console = Console()
-    with console.status("verifying") if console.is_terminal and not as_json else _Quiet():
-        reports = check(settings, chosen, wait=wait)
+    console = Console(stderr=as_json)
+    try:
+        settings = lake_settings()
+        chosen = _chosen(settings, stream)
+        with _progress(console, quiet=as_json or not console.is_terminal) as watch:
+            reports = check(settings, chosen, "deep" if deep else "quick", wait=wait, watch=watch)
+            if deep:
+                reports.append(_gold(settings, stream, wait))
+    except AWAY as failure:
+        print(f"error: it could not be checked: {_reason(failure)}", file=sys.stderr)
+        sys.exit(UNCHECKED)
     if as_json:
         print(json.dumps([report.document() for report in reports], indent=1))
     else:
@@ -49,25 +71,64 @@ def verify(
         sys.exit(DEVIATES)
 
 
-class _Quiet:
-    def __enter__(self) -> None: ...
+def _chosen(settings: LakeSettings, names: Sequence[str] | None) -> list[Stream]:
+    contracts = load_contracts(settings.contracts)
+    unknown = sorted(set(names or ()) - set(contracts))
+    if unknown:
+        raise SluiceError(f"There is no stream {unknown[0]}; the streams are {', '.join(contracts)}")
+    return [contracts[name] for name in names or contracts]
 
-    def __exit__(self, *_: object) -> None: ...
+
+def _gold(settings: LakeSettings, streams: Sequence[str] | None, wait: float) -> Report:
+    project = GoldProject(settings, read_settings(GoldSettings).state)
+    present = silver_tables(settings) & project.sources()
+    return check_gold(settings, open_catalog(settings), project, present, streams, wait)
+
+
+def _reason(failure: BaseException) -> str:
+    lines = str(failure).strip().splitlines()
+    return f"{lines[0] if lines else type(failure).__name__}"
+
+
+@contextmanager
+def _progress(console: Console, quiet: bool) -> Iterator[Watch]:
+    """A bar for each table and topic that is read."""
+    if quiet:
+        yield lambda *_: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bars:
+        tasks = {}
+
+        def watch(what: str, rows: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.advance(tasks[what], rows)
+
+        yield watch
+
+
+COUNTS = ("rows", "silver", "quarantine", "duplicates", "superseded")
 
 
 def _show(console: Console, reports: list[Report]) -> None:
     table = Table("stream", box=None, pad_edge=False, header_style="bold")
-    for name in ("bronze", "silver", "quarantine", "duplicates", "superseded"):
-        table.add_column(name, justify="right")
-    table.add_column("verdict")
+    for name in ("bronze", *COUNTS[1:], "s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
     for report in reports:
-        totals = report.totals
-        counts = (totals.rows, totals.silver, totals.quarantine, totals.duplicates, totals.superseded)
+        counts = [f"{getattr(report.totals, name):,}" if report.stream != GOLD else "" for name in COUNTS]
         verdict = "[green]exact[/]" if report.ok else f"[red]{len(report.deviations)} deviations[/]"
-        table.add_row(report.stream, *(f"{count:,}" for count in counts), verdict)
+        table.add_row(report.stream, *counts, f"{report.seconds:.1f}", verdict)
     console.print(table)
     for report in reports:
+        if accepted := sum(report.accepted.values()):
+            print(f"{report.stream}: {accepted:,} offsets were given up (ops.losses)")
+        if void := sum(report.void.values()):
+            print(
+                f"{report.stream}: {void:,} offsets of the topic hold no record for a reader (transactions, compaction)"
+            )
         for found in report.deviations:
-            where = "" if found.partition is None else f" partition {found.partition}"
-            offsets = f", offsets {', '.join(found.offsets)}" if found.offsets else ""
-            print(f"{report.stream}{where}: {found.check}: {found.message} ({found.rows} rows{offsets})")
+            print(f"{report.stream}: {found.line()}")
+        for remark in report.unchecked:
+            print(f"{report.stream}: not compared: {remark}")

@@ -1,5 +1,5 @@
-"""The stream job is killed between its commits, with its checkpoint gone; a second writer comes between; tables are tampered
-with. Nothing is lost, nothing doubles, and `verify` says so, or finds what was done."""
+"""The stream job is killed between its commits, with its checkpoint gone; a second writer comes between.
+Nothing is lost, nothing doubles, and `verify` says so. That it finds what is wrong is tested in `test_verify`."""
 
 import json
 import shutil
@@ -59,8 +59,8 @@ def test_a_kill_between_commits_with_the_checkpoint_deleted(
     for name in pair:  # and more comes in while it is away
         send(stack, name, some_events(run, 300, 100))
     stack.await_ready("stream", other_than=before)
-    reports = json.loads(stack.sluice("verify", "--json", "--wait", "90", "-s", pair[0], "-s", pair[1]))
-    assert [report["deviations"] for report in reports] == [[], []]
+    reports = json.loads(stack.sluice("verify", "--deep", "--json", "--wait", "90", "-s", pair[0], "-s", pair[1]))
+    assert not [found for report in reports for found in report["deviations"]]
     holds_exactly(lake, pair[0], run, some_events(run, 0, 300) + some_events(run, 300, 100))
 
 
@@ -182,39 +182,3 @@ def test_a_broken_contract_stops_its_own_stream_alone(
     path.write_text(good)
     for name in two_streams:
         stack.sluice("verify", "--wait", "90", "--stream", name)
-
-
-TAMPERINGS = {
-    "delete from silver.{t} where _kafka_partition = {p} and _kafka_offset = {o}": "lost",
-    "insert into silver.{t} select * from silver.{t} where _kafka_partition = {p} and _kafka_offset = {o}": "double",
-    'delete from bronze.{t} where "partition" = {p} and "offset" = {o}': "bronze",
-    "update silver.{t} set _kafka_offset = 999999 where _kafka_partition = {p} and _kafka_offset = {o}": "stray",
-}
-
-
-@pytest.mark.parametrize(("number", "sql"), list(enumerate(TAMPERINGS)), ids=list(TAMPERINGS.values()))
-def test_verify_finds_what_was_tampered_with(
-    number: int, sql: str, stack: Stack, contracts: Path, lake: LakeSettings
-) -> None:
-    name = f"tampered_{number}_{uuid.uuid4().hex[:8]}"
-    add_stream(stack, contracts, name)
-    send(
-        stack,
-        name,
-        [
-            Event(f"{name}-{n}", orjson.dumps({"item": f"{n}", "quantity": n, "at": "2026-01-01T00:00:00Z"}))
-            for n in range(20)
-        ],
-    )
-    stack.sluice("verify", "--stream", name)
-    row: dict[str, Any] = query.rows(
-        lake, f"select _kafka_partition as p, _kafka_offset as o from silver.{name} order by 2 desc"
-    )[0]
-    query.rows(lake, sql.format(t=name, **row))
-    done = stack.run("verify", "--json", "--stream", name)
-    assert done.returncode == 1
-    found = {(d["check"], d["partition"], tuple(d["offsets"])) for d in json.loads(done.stdout)[0]["deviations"]}
-    assert (TAMPERINGS[sql], row["p"], (f"{row['o']}-{row['o']}",)) in found or (
-        TAMPERINGS[sql] == "stray" and ("stray", row["p"], ("999999-999999",)) in found
-    )
-    (contracts / f"{name}.odcs.yaml").unlink()

@@ -18,6 +18,7 @@ from infra import cli
 from infra.native.config import MEMORY, PORT_NAMES
 from ingest_gateway.settings import GatewaySettings
 from stream_jobs.settings import StreamSettings
+from stream_jobs.verify.settings import VerifySettings
 from tests.stack import CHECKOUT
 
 CODE = ("catalog", "ingest_gateway", "stream_jobs", "ui", "infra")
@@ -125,7 +126,13 @@ def code() -> str:
 @cache
 def known_settings() -> set[str]:
     """Every variable that code reads: fields of settings classes, names that are put together, and what is written out."""
-    classes: tuple[type[BaseSettings], ...] = (LakeSettings, GatewaySettings, StreamSettings, GoldSettings)
+    classes: tuple[type[BaseSettings], ...] = (
+        LakeSettings,
+        GatewaySettings,
+        StreamSettings,
+        GoldSettings,
+        VerifySettings,
+    )
     built = {f"SLUICE_PORT_{name.upper()}" for name in PORT_NAMES} | {
         f"SLUICE_MEMORY_{part.upper()}" for part in MEMORY
     }
@@ -141,7 +148,9 @@ def test_settings_that_are_named_exist(path: Path) -> None:
             assert name in known_settings(), name
 
 
-@pytest.mark.parametrize("kind", [LakeSettings, StreamSettings, GoldSettings], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", [LakeSettings, StreamSettings, GoldSettings, VerifySettings], ids=lambda kind: kind.__name__
+)
 def test_every_setting_is_documented(kind: type[BaseSettings]) -> None:
     text = "\n".join(path.read_text() for path in GUIDES)
     assert not [name for name in sorted(fields(kind)) if not re.search(rf"\b{name}\b", text)]

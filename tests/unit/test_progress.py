@@ -21,7 +21,6 @@ from catalog.progress import (
 )
 from stream_jobs.duplicates import Hashes, SeenIds
 from stream_jobs.slices import window
-from stream_jobs.verify import _ranges
 
 OFFSETS = st.dictionaries(st.integers(0, 50), st.integers(0, 2**60), max_size=8)
 
@@ -122,7 +121,3 @@ def test_a_time_of_receipt_in_the_future_makes_nobody_forget() -> None:
     seen.add_received(ids(1), received(today), today)
     seen.add_received(ids(2), received(date(2099, 1, 1)), today)
     assert seen.suspects(ids(1, 2, 3), received(today, today, today)).tolist() == [True, True, False]
-
-
-def test_deviating_offsets_are_told_as_ranges() -> None:
-    assert _ranges([1, 2, 3, 7, 9, 9, 10]) == ("1-3", "7-7", "9-10")

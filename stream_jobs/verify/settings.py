@@ -1,0 +1,16 @@
+"""Settings of `sluice verify` (`SLUICE_VERIFY_*`)."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class VerifySettings(BaseSettings):
+    """Sizes of the checks."""
+
+    model_config = SettingsConfigDict(env_prefix="SLUICE_VERIFY_", frozen=True, extra="ignore")
+
+    memory: str = Field("512MB", pattern=r"^\d+(MB|GB)$", description="what a check's comparisons take; beyond, disk")
+    scratch: Path | None = Field(None, description="folder for what does not fit into memory; else the system's own")
+    batch_rows: int = Field(20_000, ge=100, description="rows that are recomputed at a time")
