@@ -8,8 +8,9 @@ Data files are written first and belong to nothing (`stream_jobs.files`). The co
 `SnapshotAncestryValidator`, which Iceberg calls with the table's history as it is at the moment of
 the commit, and again on each retry. It compares the offsets of the newest snapshot that carries any with those that this
 writer started from. So a commit that was not based on the state which its writer read fails, even if the writer was
-paused in between: it is a compare-and-swap on the offsets, not a lease. Maintenance commits in between (compaction,
-expiry) carry no offsets and don't disturb it.
+paused in between: it is a compare-and-swap on the offsets, not a lease. Maintenance that commits in between repeats the
+offsets that it finds (`catalog.ancestry.Carried`) and so disturbs nobody. Only a batch whose deletes point into a file that was
+rewritten meanwhile has to look its rows up again (RowsMovedError).
 
 For one stream the order is bronze, quarantine, silver. Each table skips what it already has. So after a crash anywhere:
 bronze ≥ quarantine ≥ silver in every partition, and silver's offsets say which batch is complete.
@@ -25,7 +26,8 @@ from pyspark.java_gateway import ensure_callback_server_started
 from pyspark.sql import SparkSession
 
 from catalog import names
-from catalog.progress import Offsets, Progress, Totals, decode_offsets, decode_totals, encode_offsets, encode_totals
+from catalog.ancestry import Unmoved, newest
+from catalog.progress import Offsets, Progress, Totals, encode_offsets, encode_totals
 from stream_jobs.faults import point
 from stream_jobs.files import Staged
 from stream_jobs.session import activate
@@ -35,6 +37,10 @@ ICEBERG = "org.apache.iceberg"
 
 class FencedError(Exception):
     """Another writer has moved the table on: this one must stop, its rows are not in the table."""
+
+
+class RowsMovedError(Exception):
+    """Rows that this commit deletes are no longer where they were found: look them up again. Nothing was committed."""
 
 
 class LakeTable:
@@ -52,7 +58,7 @@ class LakeTable:
         """The state of the newest snapshot that carries offsets."""
         self.java.refresh()
         ancestors = self._jvm.org.apache.iceberg.util.SnapshotUtil.currentAncestors(self.java)
-        return _newest(ancestors)
+        return newest(ancestors)
 
     def commit(
         self, staged: Staged, base: Progress, offsets: Offsets, totals: Totals, read_at: int | None = None
@@ -60,7 +66,7 @@ class LakeTable:
         """Add staged files (and position deletes) and move the offsets, if the table is still where `base` says.
 
         `read_at` is the snapshot in which the deletes' positions were found. Raises FencedError if another writer was
-        there, or if a file that a delete points into is gone.
+        there, RowsMovedError if a file that a delete points into is gone.
         """
         update: Any = self.java.newRowDelta() if staged.deletes else self.java.newAppend()
         for file in map(self._content_file, staged.files):
@@ -74,11 +80,12 @@ class LakeTable:
         update.set(names.P_OFFSETS, encode_offsets(offsets))
         update.set(names.P_TOTALS, encode_totals(totals))
         ensure_callback_server_started(self._spark.sparkContext._gateway)
-        update.validateWith(_Unmoved(base, f"validated-{self.identifier.split('.')[0]}"))
+        fence = Unmoved(base.offsets, lambda: point(f"validated-{self.identifier.split('.')[0]}"))
+        update.validateWith(fence)
         try:
             update.commit()
         except Py4JJavaError as failure:
-            raise self._refused(failure) from None
+            raise self._refused(failure, fence) from None
         return Progress(dict(offsets), totals, int(self.java.currentSnapshot().snapshotId()))
 
     def expire(self, older_than: timedelta) -> None:
@@ -95,45 +102,12 @@ class LakeTable:
         iceberg = self._jvm.org.apache.iceberg
         return iceberg.ContentFileParser.fromJson(iceberg.util.JsonUtil.mapper().readTree(described), self.java.specs())
 
-    def _refused(self, failure: Py4JJavaError) -> Exception:
+    def _refused(self, failure: Py4JJavaError, fence: Unmoved) -> Exception:
         java = failure.java_exception
-        if java is not None and java.getClass().getName() == f"{ICEBERG}.exceptions.ValidationException":
-            return FencedError(f"{self.identifier}: {java.getMessage()}")
-        return failure
-
-
-class _Unmoved:
-    """`SnapshotAncestryValidator`, called back by Iceberg inside the commit."""
-
-    def __init__(self, base: Progress, point_after: str) -> None:
-        self._expected = encode_offsets(base.offsets)
-        self._found = self._expected
-        self._point_after = point_after
-
-    def validate(self, snapshots: Any) -> bool:
-        self._found = encode_offsets(_newest(snapshots).offsets)
-        point(self._point_after)
-        return self._found == self._expected
-
-    def errorMessage(self) -> str:  # noqa: N802 (Java's name)
-        return f"another writer has committed offsets {self._found} where this one started from {self._expected}"
-
-    class Java:
-        """What py4j needs to present this object to Java."""
-
-        implements = (f"{ICEBERG}.SnapshotAncestryValidator",)
-
-
-def _newest(snapshots: Any) -> Progress:
-    walk = snapshots.iterator()
-    while walk.hasNext():
-        snapshot = walk.next()
-        summary = snapshot.summary()
-        offsets = summary.get(names.P_OFFSETS)
-        if offsets is not None:
-            totals = decode_totals(summary.get(names.P_TOTALS))
-            return Progress(decode_offsets(offsets), totals, int(snapshot.snapshotId()))
-    return Progress()
+        if java is None or java.getClass().getName() != f"{ICEBERG}.exceptions.ValidationException":
+            return failure
+        reason = f"{self.identifier}: {java.getMessage()}"
+        return FencedError(reason) if fence.moved else RowsMovedError(reason)
 
 
 def _list(jvm: Any, values: Iterable[str]) -> Any:

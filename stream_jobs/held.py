@@ -1,7 +1,7 @@
 """Where silver has the rows of given keys: their positions, read from the key columns of its data files alone."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,16 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression, In
 from pyiceberg.table import FileScanTask
 
-from stream_jobs.files import Position, partition_values
+from catalog import position_deletes
+from catalog.data_files import partition_values
+from catalog.position_deletes import Positions
+from stream_jobs.files import Position
 
 # Above this, a list of keys skips no files that its bounds wouldn't.
 LOOK_UP_BY_VALUE = 1_000
 # Key columns of files that were read before; files never change.
 CACHE_BYTES = 64 * 1024 * 1024
+DELETE_FILES = 1_000
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Held:
         self._key = key
         self._rank = rank
         self._cache: OrderedDict[str, pa.Table] = OrderedDict()
+        self._deletes: OrderedDict[str, Mapping[str, Positions]] = OrderedDict()
 
     def rows(self, keys: set[tuple[Any, ...]]) -> Standing:
         """The rows that have one of these keys, in the table's current snapshot."""
@@ -85,10 +90,19 @@ class Held:
     def _alive(self, task: FileScanTask, rows: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
         alive = np.ones(rows, dtype=np.bool_)
         for delete in task.delete_files:
-            deleted = self._read(delete.file_path, ["file_path", "pos"])
-            mine = deleted.filter(pc.equal(deleted.column("file_path"), task.file.file_path))
-            alive[mine.column("pos").to_numpy()] = False
+            alive[self._deleted(delete.file_path).get(task.file.file_path, position_deletes.NONE)] = False
         return alive
+
+    def _deleted(self, path: str) -> Mapping[str, Positions]:
+        """Compaction keeps delete files few; what those of the last minutes say is kept ready."""
+        found = self._deletes.get(path)
+        if found is None:
+            found = self._deletes[path] = position_deletes.read(self._files, path)
+            while len(self._deletes) > DELETE_FILES:
+                self._deletes.popitem(last=False)
+        else:
+            self._deletes.move_to_end(path)
+        return found
 
     def _columns(self, path: str) -> pa.Table:
         return self._read(path, list(dict.fromkeys([*self._key, *self._rank])))

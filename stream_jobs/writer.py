@@ -18,7 +18,7 @@ from catalog import names
 from catalog.contract import Stream
 from catalog.progress import Offsets, Span, Totals, latest, spans
 from stream_jobs.bronze import Bronze
-from stream_jobs.commit import LakeTable
+from stream_jobs.commit import LakeTable, RowsMovedError
 from stream_jobs.duplicates import SeenIds, hashed
 from stream_jobs.entities import keys_of, order_columns
 from stream_jobs.faults import point
@@ -33,6 +33,8 @@ from stream_jobs.slices import Slice, slice_of, window
 # Batches of a stream between two expirations of snapshots, of one of its tables each time.
 EXPIRE_EVERY = 20
 ONE_AT_A_TIME = Lock()
+# Times that a batch finds the rows it replaces, before it gives up: compaction may move them meanwhile.
+LOOK_UPS = 10
 log = structlog.get_logger()
 
 
@@ -135,15 +137,21 @@ class StreamWriter:
 
     def _complete(self, batch: Slice, offsets: Offsets, in_bronze: "Future[None] | None") -> Outcome:
         """Judge and stage first, so that the commits follow each other closely."""
-        with PHASE.labels("judge").time():
-            judged = self._judge.judge(
-                batch, self._seen, self._keys, self._in_silver.offsets, self._in_quarantine.offsets
-            )
+        judged = self._judged(batch)
         with PHASE.labels("commit").time():
             if in_bronze is not None:
                 in_bronze.result()
             self._commit_quarantine(judged, offsets)
-            self._commit_silver(judged, offsets)
+        for left in reversed(range(LOOK_UPS)):
+            try:
+                with PHASE.labels("commit").time():
+                    self._commit_silver(judged, offsets)
+                break
+            except RowsMovedError as moved:
+                if not left:
+                    raise
+                log.info("look-up-again", stream=self.stream.name, reason=str(moved).splitlines()[0])
+                judged = self._judged(batch)
         self._seen.add_received(batch.hashes, batch.rows.column("received_at"), _today())
         if judged.keys is not None:
             self._keys.add(judged.keys, date.max)
@@ -152,6 +160,12 @@ class StreamWriter:
         return Outcome(
             self.stream.name, judged.totals, dict(offsets), size, pc.min(batch.rows.column("received_at")).as_py()
         )
+
+    def _judged(self, batch: Slice) -> Judged:
+        with PHASE.labels("judge").time():
+            return self._judge.judge(
+                batch, self._seen, self._keys, self._in_silver.offsets, self._in_quarantine.offsets
+            )
 
     def _commit_quarantine(self, judged: Judged, offsets: Offsets) -> None:
         if judged.quarantine.files:
