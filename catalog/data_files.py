@@ -64,8 +64,8 @@ class FileForm:
         spec_id: int,
         partition: PartitionValues,
         positions: Mapping[str, Positions],
-    ) -> str:
-        """Write a position delete file, and describe it. The bounds of its paths tell which data files need not look at it."""
+    ) -> tuple[str, int]:
+        """Write a position delete file; what describes it, and its bytes. The bounds of its paths tell readers whose it is not."""
         rows = position_deletes.rows_of(positions)
         with files.open_output_stream(location.split("://", 1)[1]) as out:
             with self.writer(out, rows.schema) as writer:
@@ -74,7 +74,7 @@ class FileForm:
         described = content_file("position-deletes", location, spec_id, partition, size, len(rows))
         for name, path in (("lower-bounds", min(positions)), ("upper-bounds", max(positions))):
             described[name] = _map({position_deletes.PATH_ID: path.encode()})
-        return orjson.dumps(described).decode()
+        return orjson.dumps(described).decode(), size
 
 
 def content_file(

@@ -34,7 +34,7 @@ PROPERTIES = {
     "format-version": "2",
     "write.parquet.compression-codec": "zstd",
     "write.metadata.delete-after-commit.enabled": "true",
-    "write.metadata.previous-versions-max": "50",
+    "write.metadata.previous-versions-max": "20",
     "write.metadata.compression-codec": "gzip",  # each commit writes the list of all snapshots anew
     "write.distribution-mode": "none",
     "write.delete.mode": "merge-on-read",

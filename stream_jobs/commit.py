@@ -17,7 +17,6 @@ bronze ≥ quarantine ≥ silver in every partition, and silver's offsets say wh
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from py4j.java_gateway import JavaObject
@@ -27,6 +26,7 @@ from pyspark.sql import SparkSession
 
 from catalog import names
 from catalog.ancestry import Unmoved, newest
+from catalog.maintenance.expiry import Cut
 from catalog.progress import Offsets, Progress, Totals, encode_offsets, encode_totals
 from stream_jobs.faults import point
 from stream_jobs.files import Staged
@@ -88,15 +88,14 @@ class LakeTable:
             raise self._refused(failure, fence) from None
         return Progress(dict(offsets), totals, int(self.java.currentSnapshot().snapshotId()))
 
-    def expire(self, older_than: timedelta) -> None:
+    def expire(self, cut: Cut) -> None:
         """Forget old snapshots, so that the table's metadata, which each commit writes anew, stays small.
 
-        The newest 20 stay whatever their age; the newest with offsets is among them. Data files that only those snapshots had
-        stay too: to find them costs more than all else, and the job's own commits leave none.
+        Data files that only those snapshots had stay: to find them is maintenance's work, and costs more than all else.
         """
-        before = int((datetime.now(UTC) - older_than).timestamp() * 1000)
         level = self._jvm.org.apache.iceberg.ExpireSnapshots.CleanupLevel.METADATA_ONLY
-        self.java.expireSnapshots().expireOlderThan(before).retainLast(20).cleanupLevel(level).commit()
+        update = self.java.expireSnapshots().expireOlderThan(cut.older_than).retainLast(cut.retain)
+        update.cleanupLevel(level).commit()
 
     def _content_file(self, described: str) -> JavaObject:
         iceberg = self._jvm.org.apache.iceberg

@@ -113,4 +113,4 @@ class TableFiles:
     def _write_delete(self, spec_id: int, partition: tuple[Any, ...], found: dict[str, list[int]]) -> str:
         positions = {file: np.array(sorted(rows), dtype=np.int64) for file, rows in found.items()}
         location = f"{self._form.location}/data/{uuid4()}-deletes.parquet"
-        return self._form.write_deletes(self._files, location, spec_id, partition, positions)
+        return self._form.write_deletes(self._files, location, spec_id, partition, positions)[0]

@@ -17,13 +17,14 @@ from catalog import names
 from catalog.contract import SUFFIX, Stream
 from catalog.kafka_offsets import starting_offsets, topic_bounds
 from catalog.lake import file_system, open_catalog
+from catalog.lease import Lease
+from catalog.maintenance.settings import maintenance_settings
 from catalog.odcs import load_each
 from catalog.settings import LakeSettings
 from stream_jobs.aside import Rests, unapplied
 from stream_jobs.commit import FencedError
 from stream_jobs.failures import first_line, raise_unless_single
 from stream_jobs.lag import Lag
-from stream_jobs.lease import Lease
 from stream_jobs.metrics import SET_ASIDE, Health, serve
 from stream_jobs.query import Batches, report, start
 from stream_jobs.session import make_session
@@ -93,7 +94,7 @@ class Job:
             return
         if self.lease is not None:
             self.lease.close()
-        self.lease = Lease(self.lake, self.settings.lease_patience)
+        self.lease = Lease(self.lake, "stream", self.settings.lease_patience)
         while not self.lease.acquire():
             reason = f"; this one was paused and fenced off: {self.yielded}" if self.yielded else ""
             self.health.become("standby", f"another stream job holds the lease{reason}")
@@ -162,7 +163,7 @@ class Job:
     ) -> tuple[dict[str, StreamWriter], dict[str, dict[int, int]]]:
         """A writer for each stream, caught up from bronze, and for its topic the offsets to start from. A stream that fails is
         set aside; where all fail, a server is away: raises what the first one failed with."""
-        age = timedelta(seconds=self.settings.snapshot_age)
+        age = timedelta(seconds=maintenance_settings().snapshot_age)
         catalog, files = open_catalog(self.lake), file_system(self.lake)
         bounds = asyncio.run(topic_bounds(self.lake, map(names.topic, streams)))
 

@@ -2,12 +2,11 @@
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from pyspark.sql import SparkSession
 
-from catalog.errors import SluiceError
+from catalog.java import java_home, spark_jars
 from catalog.lake import jdbc_uri
 from catalog.settings import LakeSettings
 from stream_jobs.settings import StreamSettings, scratch
@@ -15,11 +14,10 @@ from stream_jobs.settings import StreamSettings, scratch
 
 def make_session(lake: LakeSettings, stream: StreamSettings, name: str = "sluice-stream") -> SparkSession:
     """Start the JVM. Raises SluiceError where the extra jars or Java are missing."""
-    jars = _jars()
-    java = os.environ.get("SLUICE_JAVA")
-    if java:
+    jars = spark_jars()
+    if home := java_home():
         # PySpark looks for $JAVA_HOME/bin/java and for nothing else.
-        os.environ["JAVA_HOME"] = str(Path(java).resolve().parent.parent)
+        os.environ["JAVA_HOME"] = str(home)
     # Workers must run this environment's Python, not the system's.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
@@ -35,16 +33,6 @@ def activate(session: SparkSession) -> None:
     """Make this session the calling thread's own. Spark finds catalogs by the active session, and a new thread has none."""
     jvm: Any = session._jvm
     jvm.org.apache.spark.sql.classic.SparkSession.setActiveSession(session._jsparkSession)
-
-
-def _jars() -> list[str]:
-    folder = Path(os.environ.get("SLUICE_SPARK_JARS", ""))
-    jars = sorted(str(path.absolute()) for path in folder.glob("*.jar")) if folder.name else []
-    if not any("iceberg-spark-runtime" in jar for jar in jars):
-        raise SluiceError(
-            f"SLUICE_SPARK_JARS={str(folder)!r} has no Iceberg runtime; `./sluice up` fetches the jars and sets it"
-        )
-    return jars
 
 
 def _configuration(lake: LakeSettings, stream: StreamSettings, jars: list[str]) -> dict[str, str]:

@@ -24,9 +24,6 @@ class StreamSettings(BaseSettings):
     java_options: str = Field("", description="further options of the JVM, separated by blanks")
     slots: int = Field(8, ge=1, description="Spark tasks side by side; they mostly wait for the object store")
     backoff_max: float = Field(30.0, gt=0, description="longest wait before another try when a server is away")
-    snapshot_age: float = Field(
-        300, ge=60, description="older snapshots are expired while the job runs; readers need some"
-    )
     lease: bool = Field(True, description="wait while another stream job holds this lake's lease")
     lease_patience: float = Field(15.0, ge=1, description="a holder that is silent for so long loses the lease")
 

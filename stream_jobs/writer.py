@@ -1,5 +1,6 @@
 """One stream's way through a batch: bronze → quarantine → silver, and the catching up after a crash."""
 
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from pyspark.sql import SparkSession
 
 from catalog import names
 from catalog.contract import Stream
+from catalog.maintenance.expiry import TOO_MANY, cut
+from catalog.maintenance.inventory import history
 from catalog.progress import Offsets, Span, Totals, latest, spans
 from stream_jobs.bronze import Bronze
 from stream_jobs.commit import LakeTable, RowsMovedError
@@ -30,8 +33,8 @@ from stream_jobs.refine import Refiner
 from stream_jobs.session import activate
 from stream_jobs.slices import Slice, slice_of, window
 
-# Batches of a stream between two expirations of snapshots, of one of its tables each time.
-EXPIRE_EVERY = 20
+# Batches of a stream between two looks at the snapshots of one of its tables.
+EXPIRE_EVERY = 100
 ONE_AT_A_TIME = Lock()
 # Times that a batch finds the rows it replaces, before it gives up: compaction may move them meanwhile.
 LOOK_UPS = 10
@@ -65,6 +68,7 @@ class StreamWriter:
         self._snapshot_age = snapshot_age
         self._batches = crc32(stream.name.encode()) % EXPIRE_EVERY  # so that the streams take turns
         self._catalog = catalog.name
+        self._tables = catalog
         self._tidying: Future[None] = Future()
         self._tidying.set_result(None)
         self._spark = spark
@@ -181,7 +185,7 @@ class StreamWriter:
         point("after-silver")
 
     def _tidy(self) -> None:
-        """Expire a table's snapshots now and then, beside the batches: each commit writes their list anew."""
+        """Expire a table's snapshots where nobody else does, beside the batches: each commit writes their list anew."""
         self._batches += 1
         if self._batches % EXPIRE_EVERY == 0 and self._tidying.done():
             tables = (self._bronze, self._silver, self._quarantine)
@@ -191,8 +195,11 @@ class StreamWriter:
         activate(self._spark)
         try:
             with ONE_AT_A_TIME:
-                # A handle of its own: the writer's is in use.
-                LakeTable(self._spark, self._catalog, table).expire(self._snapshot_age)
+                commits = history(self._tables.load_table(table))
+                chosen = cut(commits, int(time.time() * 1000), int(self._snapshot_age.total_seconds() * 1000))
+                if chosen is not None and chosen.expires > TOO_MANY:
+                    # A handle of its own: the writer's is in use.
+                    LakeTable(self._spark, self._catalog, table).expire(chosen)
         except Exception as failure:  # maintenance: the rows are committed, and the next time may do it
             log.warning("expire", table=table, reason=str(failure).splitlines()[0])
 

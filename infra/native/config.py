@@ -29,6 +29,7 @@ PORT_NAMES = (
     "postgres",
     "stream",
     "kafka_controller",
+    "maintenance",
 )
 MEMORY = {
     "postgres": "512m",
@@ -37,6 +38,7 @@ MEMORY = {
     "trino": "1500m",
     "gateway": "1g",
     "stream": "1g",
+    "maintenance": "512m",
     "gold": "1g",
     "ui": "2g",
 }
@@ -84,10 +86,14 @@ def load(state: Path) -> Stack | None:
     """The stack that was chosen for a state folder, or None before the first `up`."""
     try:
         document = json.loads(settings_file(state).read_text())
+        # A part that is younger than the stack stands beside the others.
+        first = document["ports"].get("ui", PORT_BASE)
+        document["ports"] = {name: first + place for place, name in enumerate(PORT_NAMES)} | document["ports"]
+        document["memory"] = MEMORY | document["memory"]
         return Stack(state=state, **document)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError) as failure:
+    except (OSError, ValueError, TypeError, LookupError) as failure:
         raise SluiceError(
             f"{settings_file(state)} cannot be read ({failure}): repair it, or remove the state with `sluice down --purge`"
         ) from None
@@ -220,6 +226,9 @@ def variables(stack: Stack) -> dict[str, str]:
         "SLUICE_STREAM_HOST": stack.bind,
         "SLUICE_STREAM_PORT": str(stack.ports["stream"]),
         "SLUICE_STREAM_URL": f"http://{stack.address('stream')}",
+        "SLUICE_MAINTENANCE_HOST": stack.bind,
+        "SLUICE_MAINTENANCE_PORT": str(stack.ports["maintenance"]),
+        "SLUICE_MAINTENANCE_URL": f"http://{stack.address('maintenance')}",
         "SLUICE_UI_URL": f"http://{stack.address('ui')}",
         **{name: os.environ.get(name) or value for name, value in stack.lake.items()},
         "SLUICE_SPARK_JARS": str(components()["spark-jars"].folder(cache)),

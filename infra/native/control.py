@@ -67,7 +67,8 @@ def _connection(folder: Path):  # type: ignore[no-untyped-def]
 def view(state: Path) -> View:
     """The state of every part, from the supervisor or, if it is gone, from its record and the processes that are there."""
     if record := ask(state, "status"):
-        return View(True, dict(record.parts))
+        # A part that is younger than the supervisor is one that was never started.
+        return View(True, {name: record.parts.get(name, Status(name, state="stopped")) for name in parts.NEEDS})
     before = read_record(state)
     found = {}
     for name in parts.NEEDS:

@@ -14,10 +14,10 @@ from infra.native.postgres import postgres_part
 from infra.native.trino import trino_part
 
 # Every service, in the order in which `status` shows them.
-SERVICES = ("postgres", "minio", "kafka", "trino", "gateway", "stream", "gold", "ui")
+SERVICES = ("postgres", "minio", "kafka", "trino", "gateway", "stream", "maintenance", "gold", "ui")
 # `down` ends these groups one after another, so that nothing is asked for what is already gone.
 STOP_ORDER = (
-    ("ui", "gold", "tables", "catalog"),
+    ("ui", "gold", "maintenance", "tables", "catalog"),
     ("gateway",),
     ("stream",),
     ("trino",),
@@ -33,6 +33,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "tables": ("catalog", "kafka"),
     "gateway": ("tables",),
     "stream": ("tables",),
+    "maintenance": ("catalog",),
     "gold": ("tables", "trino"),
     "ui": (),
 }
@@ -73,6 +74,7 @@ def build(stack: Stack, name: str) -> Part:
         "trino": trino_part,
         "gateway": _gateway,
         "stream": _stream,
+        "maintenance": _maintenance,
         "gold": _gold,
         "ui": _ui,
     }
@@ -156,6 +158,20 @@ def _stream(stack: Stack) -> Part:
         memory=stack.memory["stream"],
         needs=NEEDS["stream"],
         stop_limit=45,
+    )
+
+
+def _maintenance(stack: Stack) -> Part:
+    url = f"http://{stack.address('maintenance')}"
+    return Part(
+        name="maintenance",
+        command=_bounded(stack.memory["maintenance"], "-m", "catalog.maintenance"),
+        ready=probes.http(f"{url}/healthz"),
+        healthy=probes.http(f"{url}/healthz"),
+        port=stack.ports["maintenance"],
+        url=f"{url}/healthz",
+        memory=stack.memory["maintenance"],
+        needs=NEEDS["maintenance"],
     )
 
 

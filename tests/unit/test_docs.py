@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings
 from typer.core import TyperGroup
 
 from catalog.gold_refresh import GoldSettings
+from catalog.maintenance.settings import MaintenanceSettings
 from catalog.settings import LakeSettings
 from infra import cli
 from infra.native.config import MEMORY, PORT_NAMES
@@ -132,6 +133,7 @@ def known_settings() -> set[str]:
         StreamSettings,
         GoldSettings,
         VerifySettings,
+        MaintenanceSettings,
     )
     built = {f"SLUICE_PORT_{name.upper()}" for name in PORT_NAMES} | {
         f"SLUICE_MEMORY_{part.upper()}" for part in MEMORY
@@ -149,7 +151,9 @@ def test_settings_that_are_named_exist(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [LakeSettings, StreamSettings, GoldSettings, VerifySettings], ids=lambda kind: kind.__name__
+    "kind",
+    [LakeSettings, StreamSettings, GoldSettings, VerifySettings, MaintenanceSettings],
+    ids=lambda kind: kind.__name__,
 )
 def test_every_setting_is_documented(kind: type[BaseSettings]) -> None:
     text = "\n".join(path.read_text() for path in GUIDES)
@@ -170,7 +174,11 @@ def test_ports_and_memory_are_documented(name: str) -> None:
 
 def test_metrics_in_code_and_docs_are_the_same() -> None:
     made = set(re.findall(r"(?:Counter|Gauge|Histogram)\(\s*\"(sluice_\w+)\"", code()))
-    told = {name for path in GUIDES for name in re.findall(r"`(sluice_(?:gateway|stream)_\w+)`", path.read_text())}
+    told = {
+        name
+        for path in GUIDES
+        for name in re.findall(r"`(sluice_(?:gateway|stream|maintenance)_\w+)`", path.read_text())
+    }
     assert made
     assert told == made
 

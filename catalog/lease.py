@@ -1,4 +1,4 @@
-"""A lease on the lake, so that a second stream job waits its turn. The fence is in the commits, not here.
+"""A lease on the lake, so that a second stream job, or a second round of maintenance, waits its turn. The fence is in the commits.
 
 An advisory lock of the catalog's PostgreSQL: it ends with the connection, so a killed holder frees it at once. A holder that is
 paused, or whose machine is cut off, keeps the connection. So a holder asks the database something every few seconds, and who
@@ -24,8 +24,8 @@ and clock_timestamp() - a.state_change > make_interval(secs => %(patience)s)
 class Lease:
     """One job's connection to the lock. `patience`: seconds of silence after which a holder loses it."""
 
-    def __init__(self, settings: LakeSettings, patience: float) -> None:
-        self._key = crc32(f"sluice-stream:{settings.catalog_name}".encode())
+    def __init__(self, settings: LakeSettings, purpose: str, patience: float) -> None:
+        self._key = crc32(f"sluice-{purpose}:{settings.catalog_name}".encode())
         self._patience = patience
         self._over = threading.Event()
         self._connection = psycopg.connect(
@@ -33,7 +33,7 @@ class Lease:
         )
 
     def acquire(self) -> bool:
-        """True if this job holds the lease now. Raises psycopg.OperationalError when the database is away."""
+        """True if this process holds the lease now. Raises psycopg.OperationalError when the database is away."""
         row = self._connection.execute("select pg_try_advisory_lock(%s)", (self._key,)).fetchone()
         if row and row[0]:
             threading.Thread(target=self._beat, name="lease", daemon=True).start()

@@ -1,0 +1,144 @@
+"""Files are merged, and orphans found, on a table in a folder of this test's own."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyarrow.fs import LocalFileSystem
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.types import IntegerType, LongType, NestedField, StringType, StructType
+
+from catalog import position_deletes
+from catalog.data_files import FileForm
+from catalog.maintenance import orphans
+from catalog.maintenance.compaction import Group
+from catalog.maintenance.inventory import Inventories, history
+from catalog.maintenance.rewrite import FormError, merge
+from catalog.names import P_OFFSETS
+
+FILES = LocalFileSystem()
+INNER = StructType(NestedField(4, "unit", StringType()))
+SCHEMA = Schema(
+    NestedField(1, "n", IntegerType()), NestedField(2, "name", StringType()), NestedField(3, "inner", INNER)
+)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    catalog = SqlCatalog("lake", uri=f"sqlite:///{tmp_path}/catalog.db", warehouse=f"file://{tmp_path}")
+    catalog.create_namespace("bronze")
+    return catalog.create_table("bronze.t", SCHEMA, properties={"format-version": "2"})
+
+
+def add(table: Table, numbers: Iterable[int], **more: Any) -> None:
+    rows = [{"n": n, "name": f"row {n}", "inner": {"unit": "kg"}, **more} for n in numbers]
+    table.append(pa.Table.from_pylist(rows, schema=table.schema().as_arrow()))
+
+
+def group(table: Table) -> Group:
+    found = Inventories().of(table)
+    return Group((0, ()), found.data, found.deletes)
+
+
+def read(path: str | None) -> list[dict[str, Any]]:
+    assert path is not None
+    return pq.ParquetFile(path.split("://")[1]).read().to_pylist()
+
+
+def test_living_rows_are_merged_in_the_order_of_their_commits(table: Table) -> None:
+    for start in (0, 10, 20):
+        add(table, range(start, start + 10))
+    chosen = group(table)
+    first, second, third = sorted(chosen.files, key=lambda file: file.sequence)
+    merged = merge(FILES, FileForm(table), chosen, {first.path: np.array([0, 9]), third.path: np.arange(10)})
+    assert [row["n"] for row in read(merged.path)] == [*range(1, 9), *range(10, 20)]
+    assert merged.rows == 18
+    assert merged.moved[second.path].places(np.array([3])).tolist() == [11]
+
+
+def test_no_file_is_written_for_rows_that_are_all_dead(table: Table) -> None:
+    add(table, range(10))
+    chosen = group(table)
+    merged = merge(FILES, FileForm(table), chosen, {chosen.files[0].path: np.arange(10)})
+    assert (merged.path, merged.rows) == (None, 0)
+
+
+def test_older_files_get_the_columns_that_came_later_and_the_wider_types(table: Table) -> None:
+    add(table, range(5))
+    with table.update_schema() as update:
+        update.add_column("added", StringType())
+        update.update_column("n", field_type=LongType())
+        update.rename_column("name", "title")
+    rows = [{"n": 2**40, "title": "new", "inner": {"unit": "g"}, "added": "x"}]
+    table.append(pa.Table.from_pylist(rows, schema=table.schema().as_arrow()))
+    merged = merge(FILES, FileForm(table), group(table), {})
+    found = read(merged.path)
+    assert [row["n"] for row in found] == [0, 1, 2, 3, 4, 2**40]
+    assert [row["title"] for row in found][-2:] == ["row 4", "new"]
+    assert [row["added"] for row in found][-2:] == [None, "x"]
+
+
+def test_a_file_whose_members_changed_is_left_to_an_engine(table: Table) -> None:
+    add(table, range(5))
+    with table.update_schema() as update:
+        update.add_column(("inner", "more"), StringType())
+    with pytest.raises(FormError, match="members of inner"):
+        merge(FILES, FileForm(table), group(table), {})
+
+
+def test_a_manifest_that_lies_about_rows_stops_the_merge(table: Table) -> None:
+    add(table, range(5))
+    chosen = group(table)
+    pq.write_table(pa.table({"n": [1]}), chosen.files[0].path.split("://")[1])
+    with pytest.raises(FormError, match="has 1 rows where its manifest says 5"):
+        merge(FILES, FileForm(table), chosen, {})
+
+
+def test_delete_files_say_again_what_was_written(table: Table) -> None:
+    dead = {"s3://b/x.parquet": np.array([1, 5, 9]), "s3://b/a.parquet": np.array([0])}
+    path = f"{table.location()}/data/d.parquet"
+    Path(path.split("://")[1]).parent.mkdir(exist_ok=True)
+    described, size = FileForm(table).write_deletes(FILES, path, 0, (), dead)
+    again = position_deletes.read(FILES, path)
+    assert {name: rows.tolist() for name, rows in again.items()} == {name: rows.tolist() for name, rows in dead.items()}
+    assert b"s3://b/a.parquet".hex().upper() in described
+    assert size == Path(path.split("://")[1]).stat().st_size
+    both = position_deletes.merged([again, {"s3://b/a.parquet": np.array([0, 2])}])
+    assert both["s3://b/a.parquet"].tolist() == [0, 2]
+
+
+def test_orphans_are_old_files_that_no_snapshot_knows(table: Table, tmp_path: Path) -> None:
+    for start in (0, 10):
+        add(table, range(start, start + 10))
+    folder = Path(table.location().split("://")[1])
+    before = {path for path in folder.rglob("*") if path.is_file()}
+    lost = folder / "data" / "day=1" / "lost.parquet"
+    lost.parent.mkdir()
+    lost.write_bytes(b"x" * 7)
+    (folder / "metadata" / "lost.avro").write_bytes(b"y")
+    tomorrow = datetime.now(UTC) + timedelta(hours=23)
+    young = orphans.listed(FILES, table.location(), timedelta(hours=24), tomorrow)
+    assert orphans.orphans(table, Inventories(), young.old) == {}, "a commit may be about to name it"
+    old = orphans.listed(FILES, table.location(), timedelta(hours=24), tomorrow + timedelta(hours=2))
+    found = orphans.orphans(table, Inventories(), old.old)
+    assert sorted(found.values()) == [1, 7]
+    assert old.files == len(before) + 2
+    orphans.remove(FILES, [*found, f"{table.location()}/data/gone-already.parquet"])
+    assert {path for path in folder.rglob("*") if path.is_file()} == before
+    assert table.scan().to_arrow().num_rows == 20
+
+
+def test_the_history_says_which_snapshots_carry_offsets(table: Table) -> None:
+    rows = pa.Table.from_pylist([{"n": 1}], schema=table.schema().as_arrow())
+    table.append(rows, snapshot_properties={P_OFFSETS: "{}"})
+    add(table, [2])
+    assert [commit.has_offsets for commit in history(table)] == [False, True]
+    found = Inventories().of(table)
+    assert (len(found.data), found.most_in_partition(2**60), found.most_in_partition(1)) == (2, 2, 0)
