@@ -9,7 +9,7 @@ import yaml
 
 from infra.commands import secrets
 
-NAMES = {"POSTGRES_PASSWORD", "LAKE_PASSWORD", "S3_SECRET_KEY"}
+NAMES = {"POSTGRES_PASSWORD", "LAKE_PASSWORD", "S3_SECRET_KEY", "GRAFANA_PASSWORD"}
 
 
 def test_every_name_of_the_example_is_empty_there() -> None:

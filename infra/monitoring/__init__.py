@@ -1,0 +1,1 @@
+"""Monitoring as code: rules, routes, dashboards."""

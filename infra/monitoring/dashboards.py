@@ -1,0 +1,145 @@
+"""Grafana's dashboards and the operator's rules, written from one description: `python -m infra.monitoring.dashboards`."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).parent
+RULES = HERE / "prometheus" / "rules"
+OPERATOR_RULES = HERE.parents[1] / "k8s" / "components" / "monitoring" / "rules.yaml"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A time series; `series` are (expression, legend). `unit` is Grafana's."""
+
+    title: str
+    unit: str
+    series: tuple[tuple[str, str], ...]
+
+
+DASHBOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
+    "ingest": (
+        "Ingest",
+        (
+            Panel("Events", "evps", (("sum by (stream, verdict) (rate(sluice_gateway_events_total[$__rate_interval]))",
+                                      "{{stream}} {{verdict}}"),)),
+            Panel("Bytes", "Bps",
+                  (("sum by (stream) (rate(sluice_gateway_received_bytes_total[$__rate_interval]))", "{{stream}}"),)),
+            Panel("Requests by status", "reqps",
+                  (("sum by (status) (rate(sluice_gateway_request_seconds_count[$__rate_interval]))", "{{status}}"),)),
+            Panel("Time to answer", "s", tuple(
+                (f"histogram_quantile({q}, sum by (le) (rate(sluice_gateway_request_seconds_bucket[$__rate_interval])))", f"p{q}")
+                for q in ("0.5", "0.95", "0.99"))),
+            Panel("Time to Kafka's acknowledgement", "s", tuple(
+                (f"histogram_quantile({q}, sum by (le) (rate(sluice_gateway_produce_seconds_bucket[$__rate_interval])))", f"p{q}")
+                for q in ("0.5", "0.99"))),
+            Panel("Record batches", "ops",
+                  (("sum by (outcome) (rate(sluice_gateway_produced_batches_total[$__rate_interval]))", "{{outcome}}"),)),
+            Panel("In flight", "short", (("sum(sluice_gateway_in_flight_requests)", "requests"),
+                                         ("sum(sluice_gateway_connections)", "connections"))),
+            Panel("Bytes in flight", "bytes", (("sum(sluice_gateway_in_flight_bytes)", "bytes"),)),
+            Panel("Connections that were ended", "ops",
+                  (("sum by (reason) (rate(sluice_gateway_turned_away_total[$__rate_interval]))", "{{reason}}"),)),
+            Panel("Kafka answers", "bool", (("min by (instance) (sluice_gateway_broker_up)", "{{instance}}"),)),
+            Panel("Spool", "bytes", (("sum by (instance) (sluice_gateway_spool_bytes)", "{{instance}}"),)),
+            Panel("Events in the spool, and drained a second", "short",
+                  (("sum(sluice_gateway_spool_events)", "waiting"),
+                   ("max(sluice_gateway_spool_aside_events)", "refused by Kafka"),
+                   ("sum(rate(sluice_gateway_spool_drained_events_total[$__rate_interval]))", "drained"))),
+            Panel("Oldest event in the spool", "s", (("max(sluice_gateway_spool_oldest_age_seconds)", "age"),)),
+        ),
+    ),
+    "stream": (
+        "Stream",
+        (
+            Panel("Rows", "rps", (("sum by (stream, outcome) (rate(sluice_stream_rows_total[$__rate_interval]))",
+                                   "{{stream}} {{outcome}}"),)),
+            Panel("Bytes", "Bps", (("sum by (stream) (rate(sluice_stream_bytes_total[$__rate_interval]))", "{{stream}}"),)),
+            Panel("Receipt to silver, p95", "s", (("stream:sluice_stream_freshness_seconds:p95_5m", "{{stream}}"),)),
+            Panel("Records behind", "short", (("sluice_stream_lag_records", "{{stream}}"),)),
+            Panel("Time behind", "s", (("sluice_stream_lag_seconds", "{{stream}}"),)),
+            Panel("Since the last commit", "s", (("time() - sluice_stream_committed_timestamp_seconds", "{{stream}}"),)),
+            Panel("Batches", "ops", (("sum by (outcome) (rate(sluice_stream_batches_total[$__rate_interval]))", "{{outcome}}"),)),
+            Panel("Time of a batch by phase, p95", "s", (
+                ("histogram_quantile(0.95, sum by (le, phase) (rate(sluice_stream_phase_seconds_bucket[$__rate_interval])))",
+                 "{{phase}}"),)),
+            Panel("Next offset", "short", (("sluice_stream_offset", "{{stream}} {{partition}}"),)),
+            Panel("Runs", "bool", (("max(sluice_stream_running)", "runs"), ("sluice_stream_set_aside", "{{stream}} set aside"))),
+        ),
+    ),
+    "quality": (
+        "Data quality",
+        (
+            Panel("Refused at the gateway", "percentunit", (
+                ('sum by (stream) (stream_verdict:sluice_gateway_events:rate5m{verdict="refused"})'
+                 " / sum by (stream) (stream_verdict:sluice_gateway_events:rate5m)", "{{stream}}"),)),
+            Panel("Quarantined", "percentunit", (
+                ('sum by (stream) (stream_outcome:sluice_stream_rows:rate5m{outcome="quarantine"})'
+                 " / sum by (stream) (stream_outcome:sluice_stream_rows:rate5m)", "{{stream}}"),)),
+            Panel("Repeats that were dropped", "rps",
+                  (('stream_outcome:sluice_stream_rows:rate5m{outcome="duplicates"}', "{{stream}}"),)),
+            Panel("Contracts", "short", (("max by (state) (sluice_gateway_contracts)", "{{state}}"),)),
+        ),
+    ),
+}  # fmt: skip
+
+
+def dashboard(name: str) -> dict[str, Any]:
+    """A dashboard in Grafana's JSON, two panels in a row."""
+    title, panels = DASHBOARDS[name]
+    return {
+        "uid": f"sluice-{name}",
+        "title": f"Sluice: {title}",
+        "tags": ["sluice"],
+        "schemaVersion": 39,
+        "editable": False,
+        "refresh": "15s",
+        "time": {"from": "now-1h", "to": "now"},
+        "panels": [_panel(place, panel) for place, panel in enumerate(panels)],
+    }
+
+
+def _panel(place: int, panel: Panel) -> dict[str, Any]:
+    source = {"type": "prometheus", "uid": "prometheus"}
+    return {
+        "id": place + 1,
+        "type": "timeseries",
+        "title": panel.title,
+        "datasource": source,
+        "gridPos": {"x": 12 * (place % 2), "y": 8 * (place // 2), "w": 12, "h": 8},
+        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
+        "targets": [
+            {"refId": chr(ord("A") + n), "datasource": source, "expr": expression, "legendFormat": legend}
+            for n, (expression, legend) in enumerate(panel.series)
+        ],
+    }
+
+
+def operator_rules() -> str:
+    """All rules as one PrometheusRule."""
+    groups = [group for file in sorted(RULES.glob("*.yaml")) for group in yaml.safe_load(file.read_text())["groups"]]
+    manifest = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "sluice", "labels": {"app.kubernetes.io/name": "sluice"}},
+        "spec": {"groups": groups},
+    }
+    return "# Written by `python -m infra.monitoring.dashboards`.\n" + yaml.safe_dump(
+        manifest, sort_keys=False, width=130
+    )
+
+
+def write() -> None:
+    """Write every file that is made from what is above."""
+    for name in DASHBOARDS:
+        text = json.dumps(dashboard(name), indent=1) + "\n"
+        (HERE / "grafana" / "dashboards" / f"{name}.json").write_text(text)
+    OPERATOR_RULES.write_text(operator_rules())
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,220 @@
+"""Alerts fire when they should and not otherwise; rules and dashboards ask only for metrics that the stack exports."""
+
+import json
+import re
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import REGISTRY
+
+from infra.monitoring import dashboards
+from stream_jobs import metrics as stream
+from tests.stack import CHECKOUT
+
+FOLDER = CHECKOUT / "infra" / "monitoring"
+PROMETHEUS = FOLDER / "prometheus"
+# What Prometheus itself, the cluster or cert-manager export.
+FOREIGN = {
+    "up", "kube_job_failed", "kubelet_volume_stats_available_bytes", "kubelet_volume_stats_capacity_bytes",
+    "certmanager_certificate_expiration_timestamp_seconds",
+}  # fmt: skip
+Series = dict[str, str]
+EVENTS = 'sluice_gateway_events_total{stream="orders",verdict="%s"}'
+ROWS = 'sluice_stream_rows_total{stream="orders",outcome="%s"}'
+SPOOL = 'sluice_gateway_spool_%s{instance="gateway-0"}'
+ANSWERS = 'sluice_gateway_request_seconds_count{status="%s"}'
+TIMES = 'sluice_gateway_request_seconds_bucket{status="202",le="%s"}'
+FRESH = 'sluice_stream_freshness_seconds_bucket{stream="orders",le="%s"}'
+VOLUME = 'kubelet_volume_stats_%s_bytes{namespace="sluice",persistentvolumeclaim="spool-gateway-0"}'
+CERTIFICATE = 'certmanager_certificate_expiration_timestamp_seconds{namespace="sluice",name="sluice-tls"}'
+# For each alert: series (one value a minute) with which it fires within half an hour, and with which it doesn't.
+CASES: dict[str, tuple[Series, Series]] = {
+    "GatewayDown": ({'up{job="gateway"}': "0x30"}, {'up{job="gateway"}': "1x20 0 1x9"}),
+    "GatewayErrors": (
+        {ANSWERS % "202": "0+95x30", ANSWERS % "503": "0+5x30"},
+        {ANSWERS % "202": "0+990x30", ANSWERS % "503": "0+10x30", ANSWERS % "422": "0+500x30"},
+    ),
+    "GatewaySlow": (
+        {TIMES % "1.0": "0+90x30", TIMES % "5.0": "0+100x30", TIMES % "+Inf": "0+100x30"},
+        {TIMES % "0.1": "0+99x30", TIMES % "1.0": "0+100x30", TIMES % "+Inf": "0+100x30"},
+    ),
+    "BrokerAway": (
+        {'sluice_gateway_broker_up{instance="a"}': "1x30", 'sluice_gateway_broker_up{instance="b"}': "0x30"},
+        {'sluice_gateway_broker_up{instance="a"}': "1x30", 'sluice_gateway_broker_up{instance="b"}': "1x28 0x2"},
+    ),
+    "SpoolOld": ({SPOOL % "oldest_age_seconds": "0+60x30"}, {SPOOL % "oldest_age_seconds": "200x30"}),
+    "SpoolDeep": ({SPOOL % "bytes": "0+50000000x30"}, {SPOOL % "bytes": "400000000x30"}),
+    "EventsAside": ({"sluice_gateway_spool_aside_events": "1x30"}, {"sluice_gateway_spool_aside_events": "0x30"}),
+    "EventsTurnedAway": ({EVENTS % "failed": "0+3x30"}, {EVENTS % "failed": "3x30", EVENTS % "refused": "0+9x30"}),
+    "ContractBroken": (
+        {'sluice_gateway_contracts{state="broken"}': "1x30"},
+        {'sluice_gateway_contracts{state="broken"}': "0x30", 'sluice_gateway_contracts{state="served"}': "4x30"},
+    ),
+    "StreamDown": ({'up{job="stream"}': "0x30"}, {'up{job="stream"}': "1x26 0x4"}),
+    "StreamWaits": ({"sluice_stream_running": "0x30"}, {"sluice_stream_running": "1x27 0x3"}),
+    "StreamSetAside": (
+        {'sluice_stream_set_aside{stream="orders"}': "1x30"},
+        {'sluice_stream_set_aside{stream="orders"}': "0x30"},
+    ),
+    "StreamStuck": (
+        {'sluice_stream_lag_seconds{stream="orders"}': "0+60x30"},
+        {'sluice_stream_lag_seconds{stream="orders"}': "120x30"},
+    ),
+    "StreamLags": (
+        {'sluice_stream_lag_records{stream="orders"}': "400000+50000x30"},
+        {'sluice_stream_lag_records{stream="orders"}': "3000000-50000x30"},
+    ),
+    "StreamStale": (
+        {FRESH % "30": "0+80x30", FRESH % "60": "0+100x30", FRESH % "+Inf": "0+100x30"},
+        {FRESH % "5": "0+99x30", FRESH % "30": "0+100x30", FRESH % "+Inf": "0+100x30"},
+    ),
+    "ManyRefused": (
+        {EVENTS % "accepted": "0+70x30", EVENTS % "refused": "0+30x30"},
+        {EVENTS % "accepted": "0+90x30", EVENTS % "refused": "0+10x30"},
+    ),
+    "ManyQuarantined": (
+        {ROWS % "silver": "0+90x30", ROWS % "quarantine": "0+10x30"},
+        {ROWS % "silver": "0+99x30", ROWS % "quarantine": "0+1x30"},
+    ),
+    "VerifyDeviates": (
+        {'kube_job_failed{namespace="sluice",job_name="verify-1"}': "1x30"},
+        {'kube_job_failed{namespace="sluice",job_name="verify-1"}': "0x30", 'kube_job_failed{job_name="other"}': "1x30"},
+    ),
+    "DiskFills": (
+        {VOLUME % "available": "10x30", VOLUME % "capacity": "100x30"},
+        {VOLUME % "available": "40x30", VOLUME % "capacity": "100x30"},
+    ),
+    "CertificateEnds": ({CERTIFICATE: "864000x90"}, {CERTIFICATE: "8640000x90"}),
+}  # fmt: skip
+
+
+@cache
+def rules() -> list[dict[str, Any]]:
+    files = sorted((PROMETHEUS / "rules").glob("*.yaml"))
+    return [rule for file in files for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
+
+
+def alerts() -> dict[str, dict[str, Any]]:
+    return {rule["alert"]: rule for rule in rules() if "alert" in rule}
+
+
+def expressions() -> list[str]:
+    drawn = [one for _, panels in dashboards.DASHBOARDS.values() for panel in panels for one, _ in panel.series]
+    return [str(rule["expr"]) for rule in rules()] + drawn
+
+
+@cache
+def exported() -> set[str]:
+    """Names of all series that gateway and stream job export, asked of their registries."""
+    import ingest_gateway.metrics  # noqa: F401 – registers its own
+
+    names = set()
+    for registry in (REGISTRY, stream.REGISTRY):
+        for family in registry.collect():
+            suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}.get(family.type, ("",))
+            names |= {f"{family.name}{suffix}" for suffix in suffixes}
+    return {name for name in names if name.startswith("sluice_")}
+
+
+def promtool(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    program = shutil.which("promtool")
+    if program is None:
+        pytest.skip("no promtool here (Debian: package prometheus): only names and structure were checked")
+    return subprocess.run([program, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def metric_names(expression: str) -> set[str]:
+    bare = re.sub(r'"[^"]*"', "", re.sub(r"\b(?:by|on|without|ignoring)\s*\([^)]*\)", "", expression))
+    bare = re.sub(r"\{[^}]*\}|\[[^]]*\]", "", bare)
+    return {name for name in re.findall(r"[a-zA-Z_:][a-zA-Z0-9_:]*(?!\w*\s*\()", bare) if "_" in name or name == "up"}
+
+
+@pytest.mark.parametrize("expression", expressions())
+def test_expression_asks_for_what_is_exported(expression: str) -> None:
+    recorded = {rule["record"] for rule in rules() if "record" in rule}
+    functions = {"histogram_quantile", "humanizeDuration"}
+    asked = metric_names(expression) - functions
+    assert asked
+    assert asked <= exported() | recorded | FOREIGN
+
+
+def test_every_metric_is_drawn_or_watched() -> None:
+    text = "\n".join(expressions())
+    families = {re.sub(r"_(bucket|count|sum)$", "", name) for name in exported()}
+    assert not [name for name in sorted(families) if name not in text]
+
+
+def test_every_alert_says_how_bad_it_is_and_what_to_do() -> None:
+    for name, rule in alerts().items():
+        assert rule["labels"]["severity"] in ("critical", "warning"), name
+        assert rule["annotations"]["summary"], name
+        page = CHECKOUT / rule["annotations"]["runbook"]
+        assert page.name == f"{name}.md"
+        headings = re.findall(r"^## (.+)$", page.read_text(), re.MULTILINE)
+        assert headings == ["What it means", "Look", "Act"], name
+    pages = {page.stem for page in (CHECKOUT / "docs" / "runbooks").glob("*.md")}
+    assert pages == {*alerts(), "README"}
+    index = (CHECKOUT / "docs" / "runbooks" / "README.md").read_text()
+    assert not [name for name in alerts() if f"({name}.md)" not in index]
+
+
+def test_every_alert_has_a_case() -> None:
+    assert set(CASES) == set(alerts())
+
+
+def case(name: str, series: Series, fires: bool) -> dict[str, Any]:
+    at = "90m" if name == "CertificateEnds" else "30m"
+    values = [{"series": one, "values": text} for one, text in series.items()]
+    fired = {"expr": f'count(ALERTS{{alertname="{name}",alertstate="firing"}})', "eval_time": at}
+    samples = [{"labels": "{}", "value": 1}] if fires else []
+    return {"interval": "1m", "input_series": values, "promql_expr_test": [{**fired, "exp_samples": samples}]}
+
+
+def test_alerts_fire_when_they_should_and_not_otherwise(tmp_path: Path) -> None:
+    tests = [
+        case(name, series, fires)
+        for name, both in CASES.items()
+        for series, fires in zip(both, (True, False), strict=True)
+    ]
+    document = {
+        "rule_files": [str(file) for file in sorted((PROMETHEUS / "rules").glob("*.yaml"))],
+        "evaluation_interval": "1m",
+        "tests": tests,
+    }
+    (tmp_path / "tests.yaml").write_text(yaml.safe_dump(document))
+    done = promtool("test", "rules", "tests.yaml", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_takes_its_configuration() -> None:
+    done = promtool("check", "config", "prometheus.yaml", folder=PROMETHEUS)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_dashboards_expressions_parse(tmp_path: Path) -> None:
+    drawn = [one.replace("$__rate_interval", "1m") for one in expressions()]
+    recorded = [{"record": f"checked:{n}", "expr": one} for n, one in enumerate(drawn)]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "drawn", "rules": recorded}]}))
+    done = promtool("check", "rules", "rules.yaml", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_alertmanager_knows_where_every_severity_goes() -> None:
+    document = yaml.safe_load((FOLDER / "alertmanager" / "alertmanager.yaml").read_text())
+    receivers = {receiver["name"] for receiver in document["receivers"]}
+    routes = [document["route"], *document["route"]["routes"]]
+    assert {route["receiver"] for route in routes} == receivers
+    named = set(re.findall(r"[A-Z]\w+", json.dumps(document["inhibit_rules"])))
+    assert named <= set(alerts())
+
+
+def test_what_is_written_from_the_description_is_up_to_date() -> None:
+    for name in dashboards.DASHBOARDS:
+        file = FOLDER / "grafana" / "dashboards" / f"{name}.json"
+        assert json.loads(file.read_text()) == dashboards.dashboard(name), "run `python -m infra.monitoring.dashboards`"
+    assert dashboards.OPERATOR_RULES.read_text() == dashboards.operator_rules(), "the same"
