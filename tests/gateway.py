@@ -147,11 +147,13 @@ def running_gateway(
     keys: Keys | None = None,
     status: str = "ready",
     wrap: Sequence[str] = (),
+    bootstrap: str | None = None,
     **settings: str,
 ) -> Iterator[Gateway]:
     """With settings of the gateway's own; without a spool, unless they say so. Waits for a `status`.
 
     With `keys` it gets their file, and the test a key that may see all. `wrap` is a command that runs the gateway's.
+    `bootstrap` is where the gateway looks for Kafka, if that is not where the test does.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -163,6 +165,7 @@ def running_gateway(
     chosen = {"spool": "", **settings}  # not the stack's own
     own = {f"SLUICE_GATEWAY_{name.upper()}": value for name, value in chosen.items()}
     environ = {**os.environ, **lake, "SLUICE_CONTRACTS": str(contracts), **own, "SLUICE_GATEWAY_CONTRACT_POLL": "0.1",
+               "SLUICE_KAFKA_BOOTSTRAP": bootstrap or lake["SLUICE_KAFKA_BOOTSTRAP"],
                "SLUICE_GATEWAY_HOST": "127.0.0.1", "SLUICE_GATEWAY_PORT": port}  # fmt: skip
     with tempfile.NamedTemporaryFile(prefix="sluice-gateway-", suffix=".log") as log:
         process = subprocess.Popen([*wrap, sys.executable, "-m", "ingest_gateway"], env=environ, stderr=log)

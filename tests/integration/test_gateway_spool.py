@@ -1,159 +1,27 @@
-"""The spool with a real Kafka that is paused, killed and full of life again: what had a 202 is in the topic, in order."""
+"""The spool beside a real Kafka: it holds what Kafka would; full, stopped or drained by command, it loses nothing."""
 
 import asyncio
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
-import psutil
 import pytest
 
-from tests.gateway import LINES, Gateway, reading, running_gateway
+from tests.gateway import Gateway, reading
+from tests.ledger import Ledger, emptied, paused, spooling, until
 from tests.stack import Stack, eventually
 
 pytestmark = pytest.mark.stack
-
-SENDERS = 6
-GOOD = 5  # events of a request that are good; one more is not
-
-
-class Ledger:
-    """Clients, each with a key of its own, that send one request after the other, again until it is answered with a promise."""
-
-    def __init__(self, gateway: Gateway, stream: str) -> None:
-        self.acknowledged: set[str] = set()
-        self.spooled: set[str] = set()
-        self.refused: set[str] = set()
-        self.problems: set[str] = set()
-        self._gateway = gateway
-        self._stream = stream
-
-    async def run(self, until: Callable[[], bool]) -> None:
-        async with httpx.AsyncClient(timeout=30) as client:
-            await asyncio.gather(*(self._send(client, sender, until) for sender in range(SENDERS)))
-
-    async def _send(self, client: httpx.AsyncClient, sender: int, until: Callable[[], bool]) -> None:
-        address = f"{self._gateway.url}/v1/streams/{self._stream}/events"
-        number = 0
-        while not until():
-            events = [reading(f"{sender}", number * GOOD + i) for i in range(GOOD)] + [b'{"sensor":"bad"}']
-            headers = LINES | {"idempotency-key": f"{sender}:{number}"}
-            try:
-                answer = await client.post(address, content=b"\n".join(events), headers=headers)
-            except httpx.TransportError:
-                await asyncio.sleep(0.05)
-                continue
-            if answer.status_code != 207:
-                assert answer.status_code == 503, answer.text
-                assert int(answer.headers["retry-after"]) >= 1
-                self.problems.add(answer.json()["type"])
-                await asyncio.sleep(0.05)
-                continue
-            number += 1
-            for event in answer.json()["events"]:
-                ids = self.refused if event["status"] == "refused" else self.acknowledged
-                ids.add(event["id"])
-                if event["status"] == "spooled":
-                    self.spooled.add(event["id"])
-                    assert set(event) == {"id", "status"}
-
-    async def gets(self, count: int) -> None:
-        """Wait for so many events more that were acknowledged."""
-        enough = len(self.acknowledged) + count
-        await until(lambda: len(self.acknowledged) > enough)
-
-    async def gets_past_the_spool(self, count: int) -> None:
-        """Wait for so many events more that went to Kafka at once."""
-        enough = len(self.acknowledged - self.spooled) + count
-        await until(lambda: len(self.acknowledged - self.spooled) > enough)
-
-    def check(self) -> None:
-        """All that was promised is in the topic, nothing that was refused is, and each key's events are in the order sent."""
-        records = self._gateway.records(self._stream)
-        held = {r.headers["ce_id"].decode() for r in records}
-        assert self.acknowledged
-        assert self.acknowledged <= held
-        assert not self.refused & held
-        for sender in range(SENDERS):
-            values = [json.loads(r.value)["value"] for r in records if r.key == b"%d" % sender]
-            first = list(dict.fromkeys(values))  # a repeat is dropped in silver
-            assert first == sorted(first)
-
-
-def emptied(gateway: Gateway) -> None:
-    eventually(lambda: gateway.ready()["spool"]["state"] == "empty", 120, "the spool is empty")
-    gateway.await_status("ready")
-
-
-@contextmanager
-def paused(stack: Stack) -> Iterator[None]:
-    """Kafka, stopped in mid-word: it neither answers nor closes a connection."""
-    pid = stack.pid("kafka")
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
-async def until(condition: Callable[[], bool], limit: float = 90) -> None:
-    async with asyncio.timeout(limit):
-        while not condition():  # noqa: ASYNC110 - the condition is another process's
-            await asyncio.sleep(0.02)
 
 
 @pytest.fixture
 def gateway(stack: Stack, tmp_path: Path) -> Iterator[Gateway]:
     with spooling(stack, tmp_path) as running:
         yield running
-
-
-@contextmanager
-def spooling(
-    stack: Stack, folder: Path, status: str = "ready", wrap: Sequence[str] = (), **settings: str
-) -> Iterator[Gateway]:
-    contracts = folder / "contracts"
-    contracts.mkdir(exist_ok=True)
-    chosen = {"spool": str(folder / "spool"), "produce_timeout": "3", **settings}
-    with running_gateway(stack, contracts, None, status, wrap, **chosen) as running:
-        yield running
-
-
-def test_a_paused_broker_costs_nobody_anything(gateway: Gateway, stack: Stack) -> None:
-    stream = gateway.stream("gw_spool_paused")
-    ledger = Ledger(gateway, stream)
-
-    async def run() -> None:
-        enough = asyncio.Event()
-        sending = asyncio.create_task(ledger.run(enough.is_set))
-        await ledger.gets(300)
-        with paused(stack):
-            await until(lambda: len(ledger.spooled) > 1000)
-            state = await asyncio.to_thread(gateway.ready)
-            assert state["status"] == "degraded"
-            assert state["spool"]["state"] == "holding"
-            assert state["spool"]["streams"][stream]["events"] > 0
-        await ledger.gets_past_the_spool(300)  # the spool ended under load
-        enough.set()
-        await sending
-
-    asyncio.run(run())
-    emptied(gateway)
-    assert ledger.problems == set()
-    ledger.check()
-    metrics = httpx.get(f"{gateway.url}/metrics").text
-    drained = next(
-        line for line in metrics.splitlines() if line.startswith("sluice_gateway_spool_drained_events_total")
-    )
-    assert float(drained.split()[1]) >= len(ledger.spooled)
-    assert f'verdict="spooled"}} {len(ledger.spooled):.1f}' in metrics
 
 
 def test_a_record_is_the_same_by_either_way(gateway: Gateway, stack: Stack) -> None:
@@ -183,48 +51,6 @@ def test_a_record_is_the_same_by_either_way(gateway: Gateway, stack: Stack) -> N
     assert ways["direct"] == ways["spooled"]
 
 
-def test_a_broker_that_stutters_costs_nobody_anything(gateway: Gateway, stack: Stack) -> None:
-    """Pauses about as long as the gateway's patience: some batches are written, and told too late."""
-    ledger = Ledger(gateway, gateway.stream("gw_spool_stutter"))
-
-    async def run() -> None:
-        enough = asyncio.Event()
-        sending = asyncio.create_task(ledger.run(enough.is_set))
-        for length in (2.5, 3.0, 3.1, 3.5):
-            await ledger.gets_past_the_spool(60)
-            with paused(stack):
-                await asyncio.sleep(length)  # it is the pause that is tested
-        enough.set()
-        await sending
-
-    asyncio.run(run())
-    emptied(gateway)
-    assert ledger.problems == set()
-    ledger.check()
-
-
-def test_a_broker_whose_disk_is_full_costs_nobody_anything(gateway: Gateway, stack: Stack) -> None:
-    """The system refuses to let its files grow (EFBIG), so Kafka gives its log up and ends; its supervisor starts it again."""
-    stream = gateway.stream("gw_spool_kafka_disk")
-    ledger = Ledger(gateway, stream)
-
-    async def run() -> None:
-        enough = asyncio.Event()
-        sending = asyncio.create_task(ledger.run(enough.is_set))
-        await ledger.gets(300)
-        pid = stack.pid("kafka")
-        psutil.Process(pid).rlimit(psutil.RLIMIT_FSIZE, (4096, 4096))
-        await asyncio.to_thread(stack.await_ready, "kafka", pid)
-        await ledger.gets_past_the_spool(300)
-        enough.set()
-        await sending
-
-    asyncio.run(run())
-    emptied(gateway)
-    assert ledger.spooled
-    ledger.check()
-
-
 def test_what_kafka_refuses_for_good_is_told_and_not_spooled(gateway: Gateway) -> None:
     name = gateway.stream("gw_spool_narrow", topic=False)
     gateway.make_topic(name, {"max.message.bytes": "1000"})
@@ -235,87 +61,6 @@ def test_what_kafka_refuses_for_good_is_told_and_not_spooled(gateway: Gateway) -
     emptied(gateway)
     assert gateway.post(name, reading("a", 2)).json()["events"][0]["status"] == "accepted"
     assert {json.loads(r.value)["sensor"] for r in gateway.records(name)} == {"a"}
-
-
-def test_a_killed_broker_costs_nobody_anything(gateway: Gateway, stack: Stack) -> None:
-    ledger = Ledger(gateway, gateway.stream("gw_spool_killed"))
-
-    async def run() -> None:
-        enough = asyncio.Event()
-        sending = asyncio.create_task(ledger.run(enough.is_set))
-        for _ in range(2):
-            await ledger.gets(300)
-            pid = stack.pid("kafka")
-            stack.kill("kafka", signal.SIGKILL)
-            await asyncio.to_thread(stack.await_ready, "kafka", pid)
-        await ledger.gets_past_the_spool(300)
-        enough.set()
-        await sending
-
-    asyncio.run(run())
-    emptied(gateway)
-    assert ledger.spooled
-    ledger.check()
-
-
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_killed_gateway_leaves_its_spool_to_the_next(stack: Stack, tmp_path: Path, workers: str) -> None:
-    with spooling(stack, tmp_path, workers=workers) as dying:
-        ledger = Ledger(dying, dying.stream("gw_spool_dead"))
-
-        async def run() -> None:
-            killed = asyncio.Event()
-            sending = asyncio.create_task(ledger.run(killed.is_set))
-            with paused(stack):
-                await until(lambda: len(ledger.spooled) > 500)
-                for worker in psutil.Process(dying.process.pid).children(recursive=True):
-                    worker.kill()
-                dying.process.kill()
-                await asyncio.to_thread(dying.process.wait)
-                killed.set()
-                await sending
-                # A gateway that starts while Kafka is away takes events too, behind those that are there.
-                with spooling(stack, tmp_path, status="degraded", port=dying.url.rpartition(":")[2]) as next_one:
-                    assert next_one.ready()["spool"]["events"] >= len(ledger.spooled)
-                    enough = asyncio.Event()
-                    sending = asyncio.create_task(ledger.run(enough.is_set))
-                    before = len(ledger.spooled)
-                    await until(lambda: len(ledger.spooled) > before + 100)
-                    enough.set()
-                    await sending
-            with spooling(stack, tmp_path, status="ready"):
-                pass
-
-        asyncio.run(run())
-        if workers == "1":
-            ledger.check()
-        else:  # two workers: no order between them
-            held = {r.headers["ce_id"].decode() for r in dying.records(ledger._stream)}
-            assert ledger.acknowledged <= held
-
-
-def test_a_killed_worker_leaves_its_spool_to_the_others(stack: Stack, tmp_path: Path) -> None:
-    with spooling(stack, tmp_path, workers="2") as gateway:
-        stream = gateway.stream("gw_spool_worker")
-        served = [gateway.post(stream, reading("a", -1)).status_code for _ in range(20)]
-        assert set(served[10:]) == {202}, "both workers know the stream"
-        with paused(stack):
-            taken: set[str] = set()
-            for number in range(200):
-                answer = gateway.post(stream, reading("a", number))
-                assert answer.status_code == 202, answer.text
-                taken.add(answer.json()["events"][0]["id"])
-            worker = next(p for p in psutil.Process(gateway.process.pid).children() if _holds(p, tmp_path))
-            worker.kill()
-        eventually(lambda: not list((tmp_path / "spool").rglob("*.spool")), 60, "drained by those who are left")
-        assert taken <= {r.headers["ce_id"].decode() for r in gateway.records(stream)}
-
-
-def _holds(process: psutil.Process, folder: Path) -> bool:
-    try:
-        return any(str(folder) in file.path and file.path.endswith(".spool") for file in process.open_files())
-    except psutil.Error:
-        return False
 
 
 def test_a_full_spool_says_so_and_loses_nothing(stack: Stack, tmp_path: Path) -> None:
