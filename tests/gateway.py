@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from catalog.contract import SUFFIX
 from ingest_gateway.api_keys import changing, new_key
@@ -115,6 +116,20 @@ class Gateway:
                 await admin.close()
 
         asyncio.run(make())
+
+    def widen(self, name: str, most: str) -> None:
+        """Let a topic take records of so many bytes."""
+
+        async def alter() -> None:
+            admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+            await admin.start()
+            try:
+                change = {"max.message.bytes": most}
+                await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs=change)])
+            finally:
+                await admin.close()
+
+        asyncio.run(alter())
 
     def records(self, name: str) -> list[Record]:
         """All records of a topic, by partition and offset."""

@@ -9,8 +9,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from ingest_gateway.spool import offline
 from tests.gateway import Gateway, reading
 from tests.ledger import Ledger, emptied, paused, spooling, until
 from tests.stack import Stack, eventually
@@ -61,6 +63,33 @@ def test_what_kafka_refuses_for_good_is_told_and_not_spooled(gateway: Gateway) -
     emptied(gateway)
     assert gateway.post(name, reading("a", 2)).json()["events"][0]["status"] == "accepted"
     assert {json.loads(r.value)["sensor"] for r in gateway.records(name)} == {"a"}
+
+
+def test_an_event_that_its_topic_refuses_is_set_aside_and_goes_when_it_may(stack: Stack, tmp_path: Path) -> None:
+    """Nobody knew, while Kafka was away, that the topic would not take it."""
+    with spooling(stack, tmp_path) as gateway:
+        stream = gateway.stream("gw_spool_aside", topic=False)
+        gateway.make_topic(stream, {"max.message.bytes": "1000"})
+        eventually(lambda: gateway.post(stream, reading("a", 0)).status_code == 202, 20, "the topic")
+        with paused(stack):
+            gateway.await_status("degraded")
+            for number, sensor in enumerate(("a", "b" * 2000, "c"), 1):
+                sent = gateway.post(stream, reading(sensor, number), {"idempotency-key": f"k{number}"})
+                assert sent.json()["events"][0]["status"] == "spooled"
+        eventually(lambda: gateway.ready()["spool"].get("aside") == {stream: 1}, 60, "set aside")
+        assert any(f"{stream}: 1 spooled events are set aside" in reason for reason in gateway.ready()["reasons"])
+        assert gateway.ready()["spool"]["state"] == "empty"
+        assert gateway.post(stream, reading("a", 9)).json()["events"][0]["status"] == "accepted"
+        assert {json.loads(r.value)["value"] for r in gateway.records(stream)} == {0, 1, 3, 9}
+        eventually(
+            lambda: "sluice_gateway_spool_aside_events 1.0" in httpx.get(f"{gateway.url}/metrics").text, 20, "metric"
+        )
+    assert [json.loads(line)["id"] for line in offline.exported(tmp_path / "spool", stream)] == ["k2"]
+    gateway.widen(stream, "10000")
+    with spooling(stack, tmp_path) as gateway:
+        emptied(gateway)
+        assert gateway.ready()["spool"]["aside"] == {}
+        assert b"k2" in {r.headers["ce_id"] for r in gateway.records(stream)}
 
 
 def test_a_full_spool_says_so_and_loses_nothing(stack: Stack, tmp_path: Path) -> None:
