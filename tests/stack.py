@@ -25,7 +25,7 @@ SERVERS = ("postgres", "minio", "kafka", "trino")
 def free_port_base(first: int = 20000, last: int = 30000) -> int:
     """The first of a row of free ports; SLUICE_TEST_PORT_BASE fixes where the search begins."""
     if named := os.environ.get("SLUICE_TEST_PORT_BASE"):
-        candidates: Sequence[int] = range(int(named), last, PORTS_OF_A_STACK)
+        candidates: Sequence[int] = range(int(named), int(named) + 1000, PORTS_OF_A_STACK)
     else:
         candidates = random.sample(range(first, last, PORTS_OF_A_STACK), k=50)
     for base in candidates:
