@@ -10,7 +10,7 @@ import uvicorn
 
 from catalog.errors import SluiceError
 from catalog.settings import lake_settings
-from ingest_gateway import logs
+from ingest_gateway import logs, tracing
 from ingest_gateway.api_keys import read_keys
 from ingest_gateway.connections import Connection, allow_connections
 from ingest_gateway.settings import GatewaySettings, gateway_settings
@@ -30,6 +30,7 @@ def main() -> int:
             read_keys(settings.keys)
         if settings.spool is not None:
             folders.prepare(settings.spool)
+        tracing.wanted()
     except SluiceError as failure:
         sys.stderr.write(f"{failure}\n")
         return 1
@@ -54,7 +55,7 @@ def main() -> int:
 def _serve(settings: GatewaySettings) -> None:
     allow_connections(settings)
     uvicorn.run(
-        "ingest_gateway.app:create_app",
+        "ingest_gateway.tracing:create_app" if tracing.wanted() else "ingest_gateway.app:create_app",
         factory=True,
         host=settings.host,
         port=settings.port,
