@@ -71,6 +71,23 @@ DASHBOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
             Panel("Runs", "bool", (("max(sluice_stream_running)", "runs"), ("sluice_stream_set_aside", "{{stream}} set aside"))),
         ),
     ),
+    "lake": (
+        "Tables",
+        (
+            Panel("Data files", "short", (("sluice_maintenance_files", "{{table}}"),)),
+            Panel("Small files, and the most of a partition that has settled", "short",
+                  (("sluice_maintenance_small_files", "{{table}} small"),
+                   ("sluice_maintenance_settled_files", "{{table}} settled"))),
+            Panel("Delete files", "short", (("sluice_maintenance_delete_files", "{{table}}"),)),
+            Panel("Snapshots", "short", (("sluice_maintenance_snapshots", "{{table}}"),)),
+            Panel("Bytes", "bytes", (("sluice_maintenance_bytes", "{{table}}"),)),
+            Panel("Bytes of metadata", "bytes", (("sluice_maintenance_metadata_bytes", "{{table}}"),)),
+            Panel("Actions", "ops", (
+                ("sum by (action, outcome) (rate(sluice_maintenance_actions_total[$__rate_interval]))",
+                 "{{action}} {{outcome}}"),)),
+            Panel("Since the last round", "s", (("time() - sluice_maintenance_last_round_timestamp_seconds", "age"),)),
+        ),
+    ),
     "quality": (
         "Data quality",
         (

@@ -36,7 +36,7 @@ def test_explorer_answers(compose: Compose) -> None:
 
 def test_containers_are_confined(compose: Compose) -> None:
     ids = compose.run("ps", "-q").split()
-    assert len(ids) == 8
+    assert len(ids) == 9
     inspected = subprocess.run(["docker", "inspect", *ids], capture_output=True, text=True, check=True).stdout
     for container in json.loads(inspected):
         name, host = container["Name"], container["HostConfig"]

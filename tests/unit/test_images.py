@@ -23,7 +23,7 @@ OURS = ("catalog", "ingest_gateway", "stream_jobs", "ui", "infra")
 # Where each image's program begins, and what is imported only by a path that it never takes.
 ENTRIES = {
     "gateway": ("ingest_gateway.__main__", "ingest_gateway.app"),
-    "stream": ("stream_jobs.__main__",),
+    "stream": ("stream_jobs.__main__", "catalog.maintenance.__main__"),
     "ui": ("ui.app",),
     "cli": ("infra.cli", "catalog.gold_refresh", *(f"infra.commands.{name}" for name in ("apply", "send", "sql", "keys",
             "spool", "verify", "demo"))),

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from prometheus_client import REGISTRY
 
+from catalog.maintenance import metrics as maintenance
 from infra.monitoring import dashboards
 from stream_jobs import metrics as stream
 from tests.stack import CHECKOUT
@@ -81,6 +82,15 @@ CASES: dict[str, tuple[Series, Series]] = {
         {ROWS % "silver": "0+90x30", ROWS % "quarantine": "0+10x30"},
         {ROWS % "silver": "0+99x30", ROWS % "quarantine": "0+1x30"},
     ),
+    "MaintenanceStopped": (
+        {"sluice_maintenance_last_round_timestamp_seconds": "0x60"},
+        {"sluice_maintenance_last_round_timestamp_seconds": "0+60x60", 'up{job="maintenance"}': "1x60"},
+    ),
+    "TableManyFiles": (
+        {'sluice_maintenance_small_files{table="silver.orders"}': "3000x60"},
+        {'sluice_maintenance_small_files{table="silver.orders"}': "500x60",
+         'sluice_maintenance_snapshots{table="silver.orders"}': "0+100x15 500x45"},
+    ),
     "VerifyDeviates": (
         {'kube_job_failed{namespace="sluice",job_name="verify-1"}': "1x30"},
         {'kube_job_failed{namespace="sluice",job_name="verify-1"}': "0x30", 'kube_job_failed{job_name="other"}': "1x30"},
@@ -114,7 +124,7 @@ def exported() -> set[str]:
     import ingest_gateway.metrics  # noqa: F401 – registers its own
 
     names = set()
-    for registry in (REGISTRY, stream.REGISTRY):
+    for registry in (REGISTRY, stream.REGISTRY, maintenance.REGISTRY):
         for family in registry.collect():
             suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}.get(family.type, ("",))
             names |= {f"{family.name}{suffix}" for suffix in suffixes}
@@ -168,7 +178,7 @@ def test_every_alert_has_a_case() -> None:
 
 
 def case(name: str, series: Series, fires: bool) -> dict[str, Any]:
-    at = "90m" if name == "CertificateEnds" else "30m"
+    at = {"CertificateEnds": "90m", "MaintenanceStopped": "60m", "TableManyFiles": "60m"}.get(name, "30m")
     values = [{"series": one, "values": text} for one, text in series.items()]
     fired = {"expr": f'count(ALERTS{{alertname="{name}",alertstate="firing"}})', "eval_time": at}
     samples = [{"labels": "{}", "value": 1}] if fires else []
