@@ -1,6 +1,7 @@
 """A whole stack for tests: started through `./sluice up` on free ports in a scratch folder, ended with it.
 
-`SLUICE_KEEP=1` leaves it running and says where it is.
+`SLUICE_KEEP=1` leaves it running and says where it is. `SLUICE_TEST_PATIENCE=4` waits four times as long for whatever is to
+come, for a machine that is busy with other things.
 """
 
 import json
@@ -45,6 +46,7 @@ def _is_free(port: int) -> bool:
 
 def eventually(condition: Callable[[], Any], limit: float = 60.0, what: str = "") -> Any:
     """Wait until a condition gives something true, and return it. Fails after `limit` seconds."""
+    limit *= float(os.environ.get("SLUICE_TEST_PATIENCE", "1"))
     deadline = time.monotonic() + limit
     while not (value := condition()):
         if time.monotonic() > deadline:

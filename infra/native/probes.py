@@ -16,6 +16,10 @@ class NotReadyError(Exception):
     """The part answered, and is not ready."""
 
 
+class WaitingError(NotReadyError):
+    """The part answered: it waits for another one, and goes on by itself."""
+
+
 def http(url: str) -> Probe:
     """Ready when a GET answers with a status below 400."""
 
@@ -34,7 +38,8 @@ def health(url: str) -> Probe:
             http(url)()
         except urllib.error.HTTPError as refused:
             told = json.loads(refused.read())
-            raise NotReadyError(": ".join(filter(None, (told["state"], told["reason"])))) from None
+            kind = WaitingError if told["state"] == "waiting" else NotReadyError
+            raise kind(": ".join(filter(None, (told["state"], told["reason"])))) from None
 
     return probe
 

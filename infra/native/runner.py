@@ -11,7 +11,7 @@ from pathlib import Path
 from catalog.errors import SluiceError
 from infra.native import processes
 from infra.native.part import Part
-from infra.native.probes import NotReadyError
+from infra.native.probes import NotReadyError, WaitingError
 from infra.native.processes import Identity
 
 BACK_OFF_LIMIT = 30.0  # seconds
@@ -184,9 +184,12 @@ class Runner:
                 if self._child and self._child.poll() == 0:
                     self._set("done")
                     return True
-            elif self._refusal(part.ready) is None:
+            elif (refusal := self._refusal(part.ready)) is None:
                 self._set("ready", process=self.status.process)
                 return True
+            elif isinstance(refusal, WaitingError):  # another start would not help
+                deadline = time.monotonic() + part.start_limit
+                self._set("starting", str(refusal), process=self.status.process)
             if time.monotonic() > deadline:
                 raise SluiceError(f"not ready after {part.start_limit:.0f} s")
             self._ending.wait(0.15)
@@ -204,18 +207,19 @@ class Runner:
             next_check = time.monotonic() + CHECK_EVERY
             if refusal is None:
                 self._set("ready", process=self.status.process)
-            elif refusal or failed >= PATIENCE:
-                reason = refusal or "runs, and does not answer its health check"
+            elif isinstance(refusal, WaitingError):
+                self._set("unready", str(refusal), process=self.status.process)
+            elif failed >= PATIENCE:
+                told = str(refusal) if isinstance(refusal, NotReadyError) else ""
+                reason = told or "runs, and does not answer its health check"
                 self._set("unready", reason, process=self.status.process)
 
-    def _refusal(self, probe: Callable[[], None]) -> str | None:
-        """None if the part is ready; else why not, as far as it says so itself."""
+    def _refusal(self, probe: Callable[[], None]) -> Exception | None:
+        """Why the part is not ready, if it isn't."""
         try:
             probe()
-        except NotReadyError as told:
-            return str(told)
-        except Exception:  # whatever goes wrong, the part is not ready
-            return ""
+        except Exception as refusal:  # whatever goes wrong, the part is not ready
+            return refusal
         return None
 
     def _require_running(self, part: Part) -> None:

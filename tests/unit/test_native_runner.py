@@ -14,7 +14,7 @@ import pytest
 
 from infra.native import processes
 from infra.native.part import Part
-from infra.native.probes import NotReadyError, process_only
+from infra.native.probes import NotReadyError, WaitingError, process_only
 from infra.native.records import Record, read_record, write_record
 from infra.native.runner import Runner, Status
 from infra.native.supervisor import LOG_LIMIT, bound_logs
@@ -77,7 +77,7 @@ def test_a_part_that_says_why_it_cannot_work_is_shown_with_that(
 
     def healthy() -> None:
         if away:
-            raise NotReadyError(away[0])
+            raise WaitingError(away[0])
 
     one = runner(dataclasses.replace(python(FOREVER), healthy=healthy))
     one.start()
@@ -86,6 +86,25 @@ def test_a_part_that_says_why_it_cannot_work_is_shown_with_that(
     away.clear()
     eventually(lambda: is_ready(one), 10)
     assert (one.status.reason, one.status.restarts) == ("", 0)
+
+
+def test_a_part_that_starts_while_another_is_away_is_left_to_wait(runner: Callable[[Part], Runner]) -> None:
+    away = ["waiting: the catalog does not answer"]
+    asked = []
+
+    def ready() -> None:
+        asked.append(time.monotonic())
+        if away:
+            raise WaitingError(away[0])
+
+    one = runner(dataclasses.replace(python(FOREVER), ready=ready, start_limit=0.3))
+    one.start()
+    eventually(lambda: asked and asked[-1] - asked[0] > 1, 10, "its limit has passed several times")
+    assert (one.status.state, one.status.reason, one.status.restarts) == ("starting", away[0], 0)
+    first = pid_of(one)
+    away.clear()
+    eventually(lambda: is_ready(one), 10)
+    assert pid_of(one) == first
 
 
 def test_a_crash_is_counted_and_restarted(runner: Callable[[Part], Runner]) -> None:
