@@ -85,6 +85,8 @@ def measures(**overload: Any) -> dict[str, Any]:
     times = {"p50_ms": 1.0, "p99_ms": 20.0}
     return {
         "workers": 1,
+        "cores": 2,
+        "load_before": 0.4,
         "singles": {"echo": rate, "plain": rate, "sluice": rate},
         "batches": {"producer": {**rate, "server_us_per_event": None}, "plain": rate, "sluice": rate},
         "ratios": {"singles": {"echo": 0.5, "plain": 1.1}, "batches": {"producer": 0.6, "plain": 7.0}},
@@ -115,3 +117,10 @@ def test_the_tables_show_all_aims() -> None:
     shown = console.export_text()
     assert all(aim.what in shown for aim in AIMS)
     assert "not reached" in shown
+    assert "busy" not in shown
+
+
+def test_a_busy_machine_is_told() -> None:
+    console = Console(record=True, width=80)
+    show(console, measures() | {"aims": [], "load_before": 9.0})
+    assert "busy before the first run" in console.export_text()

@@ -4,6 +4,7 @@ The figure of several runs is their median. A ratio is the median of the ratios 
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ class Plan:
 
 def gateway(lake: LakeSettings, folder: Path, plan: Plan, say: Say) -> dict[str, Any]:
     """Measure on topics and in a folder of the benchmark's own. The topics are deleted afterwards. Raises SluiceError."""
+    busy = os.getloadavg()[0]
     mark = uuid4().hex[:8]
     topics = {name: f"bench_{name}_{mark}" for name in (ECHO, PLAIN, SLUICE, PRODUCER)}
     contracts = folder / "contracts"
@@ -66,7 +68,15 @@ def gateway(lake: LakeSettings, folder: Path, plan: Plan, say: Say) -> dict[str,
         )
     say("the spool")
     spooled = spool(lake, folder / "spool_alone", plan.spool_events)
-    return {**vars(plan), **found, "acknowledged": bench.acknowledged[SLUICE], "in_topic": written, "spool": spooled}
+    return {
+        **vars(plan),
+        "cores": os.cpu_count(),
+        "load_before": busy,
+        **found,
+        "acknowledged": bench.acknowledged[SLUICE],
+        "in_topic": written,
+        "spool": spooled,
+    }
 
 
 @contextmanager

@@ -11,6 +11,11 @@ Figures = dict[str, Any]
 
 def show(console: Console, found: Figures) -> None:
     """Rates side by side, times, the overload, the spool; then the aims."""
+    if found["load_before"] > found["cores"] / 2:
+        load = f"its load was {found['load_before']:.1f} on {found['cores']} cores"
+        console.print(
+            f"The machine was busy before the first run: {load}. These figures are too low, and ratios uncertain."
+        )
     console.print(_rates(found))
     half, over = found["half_rate"], found["overload"]
     console.print(f"\nsingles at {half['rate']:,.0f}/s (half of the greatest rate), from when each was due:")
