@@ -57,7 +57,8 @@ def gateway(workers: int, contracts: Path, spool: Path, log: Path) -> Iterator[S
     port = _free_port()
     own = {
         "HOST": "127.0.0.1", "PORT": str(port), "WORKERS": str(workers), "SPOOL": str(spool), "AUTHENTICATION": "off",
-        "RATE_LIMIT_BY_KEY": "", "RATE_LIMIT_BY_ADDRESS": "",
+        "RATE_LIMIT_BY_KEY": "", "RATE_LIMIT_BY_ADDRESS": "", "EVENT_RATE_LIMIT_BY_KEY": "", "EVENT_RATE_LIMIT_BY_ADDRESS": "",
+        "MAX_CONNECTIONS_BY_ADDRESS": "",
     }  # fmt: skip
     environment = {
         **os.environ, **{f"SLUICE_GATEWAY_{name}": value for name, value in own.items()}, "SLUICE_CONTRACTS": str(contracts),
