@@ -56,7 +56,10 @@ def starting_offsets(topic: str, bounds: Mapping[int, tuple[int, int]], bronze: 
     for partition, (begin, end) in bounds.items():
         wanted = bronze.get(partition, 0)
         if begin > wanted:
-            raise GoneError(f"{topic}: Kafka no longer has offsets {wanted} to {begin - 1} of partition {partition}")
+            raise GoneError(
+                f"{topic}: Kafka no longer has offsets {wanted} to {begin - 1} of partition {partition}; to go on without "
+                f"them: sluice stream --accept-loss {topic}:{partition}:{wanted}-{begin - 1}"
+            )
         if wanted > end:
             raise GoneError(
                 f"{topic}: bronze has offsets up to {wanted - 1} of partition {partition}, but the topic ends at {end - 1}; "

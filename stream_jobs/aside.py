@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from pyiceberg.exceptions import NoSuchTableError
 
@@ -10,6 +10,7 @@ from catalog import names
 from catalog.contract import Stream
 from catalog.kafka_offsets import topic_bounds
 from catalog.lake import open_catalog
+from catalog.progress import table_progress
 from catalog.settings import LakeSettings
 
 # Seconds until a stream that failed tries again, for the first time and at most: a try restarts the query for all.
@@ -44,6 +45,17 @@ class Rests:
     def forget_times(self) -> None:
         """Let all try again at once: a contract changed, or the servers are back."""
         self._until = dict.fromkeys(self._until, 0.0)
+
+
+def bronze_offsets(lake: LakeSettings, streams: Iterable[str]) -> dict[str, dict[int, int]]:
+    """Where bronze of each stream goes on: a person may move it beyond records that Kafka lost (`losses`)."""
+    listed = list(streams)
+    catalog = open_catalog(lake) if listed else None
+    return {
+        name: dict(table_progress(catalog.load_table(names.table(names.BRONZE, name))).offsets)
+        for name in listed
+        if catalog is not None
+    }
 
 
 def unapplied(lake: LakeSettings, streams: Mapping[str, Stream]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 
 import structlog
 
+from catalog.kafka_offsets import GoneError
 from stream_jobs.aside import Rests
 from stream_jobs.commit import FencedError
 
@@ -12,12 +13,12 @@ log = structlog.get_logger()
 
 def raise_unless_single(failures: Mapping[str, BaseException], streams: Collection[str], rests: Rests) -> None:
     """Set the streams aside that failed, where others did not. Raises FencedError if one was fenced off, and the first failure
-    where none of `streams` is left."""
+    where none of `streams` is left. Records that Kafka lost are the stream's own failure in any case."""
     for failure in failures.values():
         if isinstance(failure, FencedError):
             raise failure
     for name, failure in failures.items():
-        if len(failures) >= len(streams):
+        if len(failures) >= len(streams) and not isinstance(failure, GoneError):
             raise failure
         rests.failed(name, first_line(failure))
         log.error("set-aside", stream=name, reason=first_line(failure), kind=type(failure).__name__)

@@ -15,13 +15,13 @@ from pyspark.sql import SparkSession
 
 from catalog import names
 from catalog.contract import SUFFIX, Stream
-from catalog.kafka_offsets import starting_offsets, topic_bounds
+from catalog.kafka_offsets import GoneError, starting_offsets, topic_bounds
 from catalog.lake import file_system, open_catalog
 from catalog.lease import Lease
 from catalog.maintenance.settings import maintenance_settings
 from catalog.odcs import load_each
 from catalog.settings import LakeSettings
-from stream_jobs.aside import Rests, unapplied
+from stream_jobs.aside import Rests, bronze_offsets, unapplied
 from stream_jobs.commit import FencedError
 from stream_jobs.failures import first_line, raise_unless_single
 from stream_jobs.lag import Lag
@@ -51,6 +51,7 @@ class Job:
         self.stages = ThreadPoolExecutor(THREADS, "stage")
         self.rests = Rests()
         self.lag = Lag()
+        self.lost: set[str] = set()
         self.lease: Lease | None = None
         self.yielded = ""
 
@@ -127,12 +128,16 @@ class Job:
         aside |= self.rests.resting()
         self._show(contracts, aside)
         resting = self.rests.resting().keys()
+        lost = bronze_offsets(self.lake, self.lost & resting)
 
         def changed() -> bool:
             if contracts_fingerprint(self.lake.contracts) != fingerprint:
                 self.rests.forget_times()
                 return True
             if waiting and unapplied(self.lake, {name: contracts[name] for name in waiting}) != waiting:
+                return True
+            if lost and bronze_offsets(self.lake, lost) != lost:
+                self.rests.forget_times()  # somebody decided to go on without what Kafka lost
                 return True
             return self.rests.resting().keys() != resting  # one failed, or one may try again
 
@@ -177,6 +182,8 @@ class Job:
         futures = {name: self.pool.submit(ready, stream) for name, stream in streams.items()}
         failures = {name: failure for name, future in futures.items() if (failure := future.exception()) is not None}
         raise_unless_single(failures, streams, self.rests)
+        self.lost -= streams.keys()
+        self.lost |= {name for name, failure in failures.items() if isinstance(failure, GoneError)}
         done = {name: future.result() for name, future in futures.items() if name not in failures}
         return {n: writer for n, (writer, _) in done.items()}, {names.topic(n): at for n, (_, at) in done.items()}
 

@@ -206,9 +206,12 @@ class StreamWriter:
     def _warm(self) -> SeenIds:
         """The ids that silver's offsets cover, from bronze, as far back from the newest of them as the horizon."""
         newest = self._history.newest(self._in_silver.offsets)
-        if newest is None:
+        if newest is None and not any(self._in_silver.offsets.values()):
             return SeenIds(self.stream.horizon_days)
-        since = min(newest.date(), _today()) - timedelta(days=self.stream.horizon_days + 1)
+        # The last offset of a partition may hold no row, where a loss was accepted. Then as if its newest row were of today: what
+        # is older than the horizon is looked up.
+        last = _today() if newest is None else min(newest.date(), _today())
+        since = last - timedelta(days=self.stream.horizon_days + 1)
         seen = SeenIds(self.stream.horizon_days, since)
         for batch in self._history.ids(self._in_silver.offsets, since):
             seen.add_received(hashed(batch.column("event_id").to_pylist()), batch.column("received_at"), _today())

@@ -30,6 +30,7 @@ PORT_NAMES = (
     "stream",
     "kafka_controller",
     "maintenance",
+    "verify",
 )
 MEMORY = {
     "postgres": "512m",
@@ -39,6 +40,7 @@ MEMORY = {
     "gateway": "1g",
     "stream": "1g",
     "maintenance": "512m",
+    "verify": "1g",
     "gold": "1g",
     "ui": "2g",
 }
@@ -229,6 +231,9 @@ def variables(stack: Stack) -> dict[str, str]:
         "SLUICE_MAINTENANCE_HOST": stack.bind,
         "SLUICE_MAINTENANCE_PORT": str(stack.ports["maintenance"]),
         "SLUICE_MAINTENANCE_URL": f"http://{stack.address('maintenance')}",
+        "SLUICE_VERIFY_HOST": stack.bind,
+        "SLUICE_VERIFY_PORT": str(stack.ports["verify"]),
+        "SLUICE_VERIFY_URL": f"http://{stack.address('verify')}",
         "SLUICE_UI_URL": f"http://{stack.address('ui')}",
         **{name: os.environ.get(name) or value for name, value in stack.lake.items()},
         "SLUICE_SPARK_JARS": str(components()["spark-jars"].folder(cache)),

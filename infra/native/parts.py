@@ -14,10 +14,10 @@ from infra.native.postgres import postgres_part
 from infra.native.trino import trino_part
 
 # Every service, in the order in which `status` shows them.
-SERVICES = ("postgres", "minio", "kafka", "trino", "gateway", "stream", "maintenance", "gold", "ui")
+SERVICES = ("postgres", "minio", "kafka", "trino", "gateway", "stream", "maintenance", "gold", "verify", "ui")
 # `down` ends these groups one after another, so that nothing is asked for what is already gone.
 STOP_ORDER = (
-    ("ui", "gold", "maintenance", "tables", "catalog"),
+    ("ui", "gold", "verify", "maintenance", "tables", "catalog"),
     ("gateway",),
     ("stream",),
     ("trino",),
@@ -35,6 +35,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "stream": ("tables",),
     "maintenance": ("catalog",),
     "gold": ("tables", "trino"),
+    "verify": ("tables",),
     "ui": (),
 }
 STEPS = ("catalog", "tables")
@@ -76,6 +77,7 @@ def build(stack: Stack, name: str) -> Part:
         "stream": _stream,
         "maintenance": _maintenance,
         "gold": _gold,
+        "verify": _verify,
         "ui": _ui,
     }
     return makers[name](stack) if name in makers else _step(name)
@@ -183,6 +185,20 @@ def _gold(stack: Stack) -> Part:
         healthy=probes.process_only,
         memory=stack.memory["gold"],
         needs=NEEDS["gold"],
+    )
+
+
+def _verify(stack: Stack) -> Part:
+    url = f"http://{stack.address('verify')}"
+    return Part(
+        name="verify",
+        command=_bounded(stack.memory["verify"], "-m", "stream_jobs.verify"),
+        ready=probes.http(f"{url}/healthz"),
+        healthy=probes.http(f"{url}/healthz"),
+        port=stack.ports["verify"],
+        url=f"{url}/healthz",
+        memory=stack.memory["verify"],
+        needs=NEEDS["verify"],
     )
 
 

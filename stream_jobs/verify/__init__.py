@@ -31,8 +31,9 @@ def verify(
     wait: float | None = 60.0,
     done: Callable[[Report], None] = lambda _: None,
     watch: Watch = lambda *_: None,
+    keep: Callable[[Report], bool] = lambda _: True,
 ) -> list[Report]:
-    """A report for each stream, also written to `ops.ledger`.
+    """A report for each stream; those that `keep` chooses are written to `ops.ledger`.
 
     Waits up to `wait` seconds for silver to reach what the topics hold now; None does not ask that of it.
     """
@@ -47,5 +48,5 @@ def verify(
         report = check(stream, mode, wanted, deadline)
         reports.append(report)
         done(report)
-    write(catalog, began, reports)
+    write(catalog, began, filter(keep, reports))
     return reports

@@ -51,7 +51,8 @@ def remembered(catalog: Catalog) -> Memory:
 
 def write(catalog: Catalog, began: datetime, reports: Iterable[Report]) -> None:
     """One row for each partition of bronze, for silver, and for each deviation."""
-    append(catalog, LEDGER, [{"checked_at": began, **row} for report in reports for row in _rows(report)])
+    if rows := [{"checked_at": began, **row} for report in reports for row in _rows(report)]:
+        append(catalog, LEDGER, rows)
 
 
 def _rows(report: Report) -> Iterable[Mapping[str, Any]]:

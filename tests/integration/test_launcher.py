@@ -87,7 +87,7 @@ def supervisor_pid(stack: Stack) -> int:
 
 def test_status_is_a_list_of_objects_with_exactly_these_keys(servers: Stack) -> None:
     listed = json.loads(servers.sluice("status", "--json"))
-    assert [list(part) for part in listed] == [KEYS] * 8
+    assert [list(part) for part in listed] == [KEYS] * 10
     assert [part["name"] for part in listed] == [
         "postgres",
         "minio",
@@ -95,7 +95,9 @@ def test_status_is_a_list_of_objects_with_exactly_these_keys(servers: Stack) -> 
         "trino",
         "gateway",
         "stream",
+        "maintenance",
         "gold",
+        "verify",
         "ui",
     ]
     for part in listed[:3]:
@@ -103,7 +105,7 @@ def test_status_is_a_list_of_objects_with_exactly_these_keys(servers: Stack) -> 
         assert psutil.pid_exists(part["pid"])
         assert part["rss"] > 10 << 20
         assert part["port"] in range(servers.port_base, servers.port_base + 10)
-    assert [part["state"] for part in listed[3:]] == ["stopped"] * 5
+    assert [part["state"] for part in listed[3:]] == ["stopped"] * 7
 
 
 def test_status_shows_a_table(servers: Stack) -> None:

@@ -177,7 +177,7 @@ def test_metrics_in_code_and_docs_are_the_same() -> None:
     told = {
         name
         for path in GUIDES
-        for name in re.findall(r"`(sluice_(?:gateway|stream|maintenance)_\w+)`", path.read_text())
+        for name in re.findall(r"`(sluice_(?:gateway|stream|maintenance|verify)_\w+)`", path.read_text())
     }
     assert made
     assert told == made
