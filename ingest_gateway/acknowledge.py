@@ -32,10 +32,28 @@ async def acknowledged(served: Served, records: Records, gateway: Gateway) -> Pl
                     return None
             return await _to_kafka(served, records, gateway)
         except Unsure as unsure:
-            # Written or not: in the spool it is safe, and where it was written too, its id makes the second one harmless.
             log.info("events go to the spool", stream=stream, reason=str(unsure))
+    # Written or not: in the spool it is safe, and where it was written too, its id makes the second one harmless.
     await _to_spool(stream, records, gateway, overtaking=True)
     return None
+
+
+def at_once(served: Served, gateway: Gateway) -> int:
+    """How many partitions the topic has, if records may go straight to Kafka; 0 where `acknowledged` must see to them."""
+    if not gateway.broker.up or (gateway.spool is not None and gateway.spool.holds(served.stream.name)):
+        return 0
+    return gateway.broker.partitions(served.topic)
+
+
+async def rescued(failure: NotAcknowledged, served: Served, records: Records, gateway: Gateway) -> None:
+    """Put records in the spool that went straight to Kafka and were not acknowledged. Raises Problem 503."""
+    unsure = _unsure(failure, gateway)
+    if isinstance(unsure, Problem):
+        raise unsure
+    if gateway.spool is None:
+        raise unsure.problem
+    log.info("events go to the spool", stream=served.stream.name, reason=str(unsure))
+    await _to_spool(served.stream.name, records, gateway, overtaking=True)
 
 
 class Unsure(Exception):
@@ -51,11 +69,15 @@ async def _to_kafka(served: Served, records: Records, gateway: Gateway) -> Place
     try:
         return chosen, await gateway.producer.write(served.topic, chosen, records)
     except NotAcknowledged as failure:
-        detail = f"Kafka did not acknowledge the events ({failure}). Send them again with the same ids: none is counted twice"
-        problem = unavailable("not-acknowledged", detail, gateway.settings.retry_after)
-        if failure.final:
-            raise problem from None
-        raise Unsure(problem) from None
+        raise _unsure(failure, gateway) from None
+
+
+def _unsure(failure: NotAcknowledged, gateway: Gateway) -> "Unsure | Problem":
+    detail = (
+        f"Kafka did not acknowledge the events ({failure}). Send them again with the same ids: none is counted twice"
+    )
+    problem = unavailable("not-acknowledged", detail, gateway.settings.retry_after)
+    return problem if failure.final else Unsure(problem)
 
 
 async def _partitions(served: Served, gateway: Gateway) -> int:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from catalog.settings import LakeSettings, lake_settings
 from ingest_gateway import form_pages, logs, pages, problems, site
 from ingest_gateway.browsers import SecurityHeaders, cross_origin
+from ingest_gateway.fast_path import FastPath
 from ingest_gateway.gateway import Gateway
 from ingest_gateway.guard import SIGN_IN, Guard, challenge
 from ingest_gateway.ids import request_id
@@ -29,8 +30,9 @@ EVENTS = re.compile(r"/v1/streams/([^/]+)/events\Z")
 class App(Starlette):
     """Starlette, with the path that carries the load beside its middleware and routing: a tenth of a single event's time."""
 
-    def __init__(self, submit: ASGIApp, origins: str, **options: Any) -> None:
+    def __init__(self, submit: ASGIApp, fast_path: FastPath, origins: str, **options: Any) -> None:
         super().__init__(**options)
+        self.fast_path = fast_path  # for a server whose connections know of it
         self._submit = submit
         self._pages = SecurityHeaders(super().__call__)  # outside of what answers when a page fails
         self._outermost = cross_origin(self._choose, origins)
@@ -59,6 +61,7 @@ def create_app(settings: GatewaySettings | None = None, lake: LakeSettings | Non
 
     app = App(
         Submit(gateway),  # POST /v1/streams/{stream}/events
+        FastPath(gateway),
         settings.cors_origins,
         routes=[
             Route("/v1/streams/{stream}", pages.stream),

@@ -5,15 +5,19 @@ import resource
 import socket
 import struct
 from collections import Counter
+from collections.abc import Coroutine
 from functools import cache
 from math import inf
-from typing import Any
+from typing import Any, cast
 
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from ingest_gateway import problems
 from ingest_gateway.addresses import counted, is_trusted, networks
+from ingest_gateway.fast_path import Exchange, FastPath
 from ingest_gateway.ids import request_id
+from ingest_gateway.intake import slow_body
 from ingest_gateway.metrics import CONNECTIONS, TURNED_AWAY
 from ingest_gateway.problems import Problem
 from ingest_gateway.settings import GatewaySettings, gateway_settings
@@ -46,12 +50,16 @@ class Connection(HttpToolsProtocol):
         """Begin to wait for a request, or refuse where there are too many connections."""
         super().connection_made(transport)
         CONNECTIONS.inc()
+        self._fast_path: FastPath | None = getattr(self.app, "fast_path", None)
+        self._exchange: Exchange | None = None  # the request under way, where it is a usual one
         limits = _settings()
         self._patience = limits.header_timeout
+        self._read_timeout = limits.read_timeout
+        self._pace = min(self._patience, self._read_timeout)  # seconds between two looks
         self._head_since = self.loop.time()  # when the request began whose headers are not complete; else infinity
         self._head_size = 0
         self._overdue: Any = None  # what was there at the last look and must be gone at the next
-        self._timer = self.loop.call_at(self._head_since + self._patience, self._look)
+        self._timer = self.loop.call_at(self._head_since + self._pace, self._look)
         if len(self.connections) > limits.max_connections:
             detail = f"The gateway has {limits.max_connections} connections, as many as it may; come back"
             self._refuse(problems.unavailable("too-many-connections", detail, limits.retry_after))
@@ -66,6 +74,8 @@ class Connection(HttpToolsProtocol):
             if not _OPEN[self._address]:
                 del _OPEN[self._address]
         super().connection_lost(exc)
+        if self._exchange is not None:
+            self._exchange.abandon()
 
     def data_received(self, data: bytes) -> None:
         """Read on. Headers are bounded: the parser would keep any number of them."""
@@ -85,7 +95,55 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Its headers are there."""
         self._head_since = inf
-        super().on_headers_complete()
+        self._exchange = exchange = self._usual()
+        if exchange is None:
+            super().on_headers_complete()
+        else:
+            self._body_since = self.loop.time()
+            self.cycle = exchange  # type: ignore[assignment]  # has what this class's base looks for
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of its body is there."""
+        if self._exchange is not None:
+            self._exchange.add(body)
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """It is complete."""
+        if self._exchange is not None:
+            self._exchange.begin()
+        else:
+            super().on_message_complete()
+
+    def _usual(self) -> Exchange | None:
+        parser = self.parser
+        if self._fast_path is None or parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
+            return None
+        if self.flow.write_paused or (self.cycle is not None and not self.cycle.response_complete):
+            return None
+        self.scope["path"] = self.url.decode("latin-1")
+        exchange = self._fast_path.exchange(self, self.url, cast(Scope, self.scope))
+        if exchange is not None:
+            exchange.keep_alive = parser.should_keep_alive()
+        return exchange
+
+    def reply(self, status: int, head: bytes, body: bytes, keep_alive: bool) -> None:
+        """Answer the exchange under way, if anybody is there."""
+        transport = self.transport
+        if not transport.is_closing():
+            lines = [b"%s: %s\r\n" % pair for pair in self.server_state.default_headers]
+            end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
+            transport.write(b"".join([STATUS_LINE[status], *lines, head, end, body]))
+            if not keep_alive:
+                transport.close()
+        self.on_response_complete()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run what takes time; a stop waits for it."""
+        task = self.loop.create_task(work)
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     def send_400_response(self, msg: str) -> None:
         """What is not HTTP gets a problem document too."""
@@ -116,12 +174,15 @@ class Connection(HttpToolsProtocol):
                 self._refuse(Problem(408, "slow-headers", detail))
             self.transport.close()  # without a word where none came
             return
+        if self._exchange is not None and self._exchange.waits and self._body_since + self._read_timeout <= now:
+            self._refuse(slow_body(self._read_timeout))
+            return
         overdue = self._stuck()
         if overdue is not None and overdue == self._overdue:
             self._cut()
             return
         self._overdue = overdue
-        self._timer = self.loop.call_at(min(self._head_since, now) + self._patience, self._look)
+        self._timer = self.loop.call_at(min(self._head_since, now) + self._pace, self._look)
 
     def _stuck(self) -> object:
         """Something that stays the same for as long as the client makes no progress; None while there is nothing to wait for."""

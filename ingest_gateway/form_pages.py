@@ -65,7 +65,7 @@ def _kept(request: Request, served: Served, filled: Filled, problem: Problem) ->
 
 
 async def _posted(request: Request, hold: Hold, gateway: Gateway) -> forms.Fields:
-    headers = RequestHeaders(request.scope)
+    headers = RequestHeaders(request.scope["headers"])
     kind = bodies.media_type(headers.get(b"content-type"))
     if kind not in (bodies.URLENCODED, bodies.MULTIPART):
         raise Problem(415, "media-type", f"Content-Type is {kind}; this address takes what its form sends")
@@ -88,7 +88,7 @@ async def _take(request: Request, served: Served, filled: Filled, gateway: Gatew
     [payload] = events.payloads
     gateway.counts(served.stream.name).bytes += len(payload)
     event_id = filled.event_id(payload)
-    sent = sender(caller_of(request.scope), RequestHeaders(request.scope))
+    sent = sender(caller_of(request.scope), RequestHeaders(request.scope["headers"]))
     taken = await take(events, [event_id], payload, received, served, gateway, sent)
     if taken.refused:
         beside, general = explain(taken.refused[0], some, filled.given, w)

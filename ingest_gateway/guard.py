@@ -100,7 +100,7 @@ def _signed_in(scope: Scope) -> RequestHeaders:
     For pages and their forms alone, which have a token of their own: a browser sends passwords with requests of other sites, too,
     so where events are submitted they count for nothing.
     """
-    headers = RequestHeaders(scope)
+    headers = RequestHeaders(scope["headers"])
     scheme, _, credentials = (headers.get(b"authorization") or "").partition(" ")
     if scheme.lower() != "basic":
         return headers
@@ -109,4 +109,4 @@ def _signed_in(scope: Scope) -> RequestHeaders:
     except ValueError:
         password = b""
     others = [pair for pair in scope["headers"] if pair[0] != b"authorization"]
-    return RequestHeaders({"headers": [*others, (b"authorization", b"Bearer " + password)]})
+    return RequestHeaders([*others, (b"authorization", b"Bearer " + password)])

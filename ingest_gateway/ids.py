@@ -37,8 +37,9 @@ def request_id(header: str | None) -> str:
 class Uuid7:
     """Makes UUIDv7 texts. Method 2 of RFC 9562, 6.2: within a millisecond the random part counts upwards.
 
-    The 74 random bits are 42 that are drawn for each call, or counted up where the clock stood still, and 32 that count
-    within the call, so a call costs one formatting of the first 28 characters and one of 8 for each id.
+    The 74 random bits are 42 that are drawn for a call, or counted up where the clock went back or the others are used up,
+    and 32 that count, from a random start, within the call and through those that follow in the same millisecond: a call costs
+    at most one formatting of the first 28 characters, and one of 8 for each id.
     """
 
     def __init__(self, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
@@ -46,11 +47,20 @@ class Uuid7:
         self._draw = random.Random().getrandbits  # seeded by the system; an id is unique, not a secret
         self._ms = 0
         self._high = 0
+        self._head = ""
+        self._low = 1 << 32
 
     def __call__(self, count: int) -> list[str]:
         """`count` ids in rising order, each greater than all before it. At most 2**31 a call."""
+        now, low = self._now_ms(), self._low
+        if now != self._ms or low + count > 1 << 32:
+            low = self._begin(now)
+        self._low = end = low + count
+        head = self._head
+        return [f"{head}{low:08x}" for low in range(low, end)]
+
+    def _begin(self, now: int) -> int:
         drawn = self._draw(80)
-        now = self._now_ms()
         if now > self._ms:
             self._ms, self._high = now, drawn >> 39  # 41 bits: the top one is room to count
         else:
@@ -59,6 +69,5 @@ class Uuid7:
                 self._ms, self._high = self._ms + 1, drawn >> 39
         ms, high = self._ms, self._high
         node = 0x8000 | (high >> 16 & 0x3FFF)
-        head = f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-{0x7000 | high >> 30:04x}-{node:04x}-{high & 0xFFFF:04x}"
-        start = drawn & 0x7FFFFFFF
-        return [f"{head}{low:08x}" for low in range(start, start + count)]
+        self._head = f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-{0x7000 | high >> 30:04x}-{node:04x}-{high & 0xFFFF:04x}"
+        return drawn & 0x7FFFFFFF

@@ -1,8 +1,9 @@
 """Reading a request: its headers, its body within the limits, and the bytes that the gateway holds at a time."""
 
 import asyncio
+from collections.abc import Iterable
 
-from starlette.types import Receive, Scope
+from starlette.types import Receive
 
 from ingest_gateway import encodings
 from ingest_gateway.metrics import IN_FLIGHT_BYTES
@@ -61,8 +62,12 @@ class RequestHeaders:
 
     __slots__ = ("_raw",)
 
-    def __init__(self, scope: Scope) -> None:
-        self._raw: dict[bytes, bytes] = dict(scope["headers"])
+    def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        self._raw: dict[bytes, bytes] = dict(pairs)
+
+    def isdisjoint(self, names: frozenset[bytes]) -> bool:
+        """Whether none of these headers is there."""
+        return names.isdisjoint(self._raw)
 
     def get(self, name: bytes) -> str | None:
         """The value of a header, by its lower-case name."""
@@ -90,8 +95,7 @@ async def read_body(headers: RequestHeaders, receive: Receive, hold: Hold, setti
         async with asyncio.timeout(settings.read_timeout):
             body = await _read(receive, hold, announced, settings)
     except TimeoutError:
-        detail = f"The body was not complete after {settings.read_timeout:g} s"
-        raise Problem(408, "slow-body", detail, headers={"connection": "close"}) from None
+        raise slow_body(settings.read_timeout) from None
     return body if encoding is None else encodings.unpacked(body, encoding, settings.max_body_bytes, hold.take)
 
 
@@ -111,6 +115,11 @@ async def _read(receive: Receive, hold: Hold, announced: int | None, settings: G
         if not message.get("more_body", False):
             return b"".join([*chunks, chunk]) if chunks else chunk
         chunks.append(chunk)
+
+
+def slow_body(seconds: float) -> Problem:
+    """The answer to who takes too long with a body."""
+    return Problem(408, "slow-body", f"The body was not complete after {seconds:g} s", headers={"connection": "close"})
 
 
 def _content_length(headers: RequestHeaders) -> int | None:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -74,23 +74,29 @@ class Records:
 
 
 @dataclass(slots=True)
-class _Delivery:
-    """A request that waits. `offsets[i]` is record i's; it is done when none is outstanding."""
+class Delivery:
+    """A request that waits. `offsets[i]` is record i's, or None where the broker had it already and no longer knows where.
+
+    `done` is called once: after all were acknowledged, or with the reason why not. `over`: nobody waits any more.
+    """
 
     offsets: list[int | None]
     outstanding: int
-    done: asyncio.Future[None]
+    done: Callable[[NotAcknowledged | None], None]
+    over: bool = False
 
     def settle(self, count: int) -> None:
+        """So many more records were acknowledged."""
         self.outstanding -= count
-        if self.outstanding == 0 and not self.done.done():
-            self.done.set_result(None)
+        if self.outstanding == 0 and not self.over:
+            self.over = True
+            self.done(None)
 
     def fail(self, reason: str, failure: BaseException | None = None) -> None:
-        if not self.done.done():
-            self.done.set_exception(
-                NotAcknowledged(reason, isinstance(failure, FINAL), isinstance(failure, OF_RECORDS))
-            )
+        """One of the records was not, so the request is not."""
+        if not self.over:
+            self.over = True
+            self.done(NotAcknowledged(reason, isinstance(failure, FINAL), isinstance(failure, OF_RECORDS)))
 
 
 @dataclass(slots=True)
@@ -98,11 +104,12 @@ class _Chunk:
     """The records of a request that go to one partition: indices into its columns, from `next` on still to be sent."""
 
     records: Records
-    indices: list[int]
-    delivery: _Delivery
+    indices: Sequence[int]
+    delivery: Delivery
     next: int = 0
 
 
+_ONLY = (0,)
 _Part = tuple[_Chunk, int, int]  # what of a chunk is in a batch: its indices from, to
 
 
@@ -130,22 +137,51 @@ class Producer:
 
         An offset is None where the broker had the record already and no longer knows where. Raises NotAcknowledged.
         """
+        outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(failure: NotAcknowledged | None) -> None:
+            if outcome.done():
+                return
+            if failure is None:
+                outcome.set_result(None)
+            else:
+                outcome.set_exception(failure)
+
+        delivery = self.enqueue(topic, partitions, records, done)
+        try:
+            await outcome
+        finally:
+            delivery.over = True  # what is not under way yet need not be sent for a client that is gone
+        return delivery.offsets
+
+    def enqueue(
+        self,
+        topic: str,
+        partitions: Sequence[int],
+        records: Records,
+        done: Callable[[NotAcknowledged | None], None],
+    ) -> Delivery:
+        """As `write`, for who would rather be called than wait."""
         count = len(partitions)
+        delivery = Delivery([None] * count, count, done)
+        if count == 1:
+            self._put(topic, partitions[0], _Chunk(records, _ONLY, delivery))
+            return delivery
         by_partition: list[list[int]] = [[] for _ in range(max(partitions) + 1)]
         for index, partition in enumerate(partitions):
             by_partition[partition].append(index)
-        delivery = _Delivery([None] * count, count, asyncio.get_running_loop().create_future())
         for partition, indices in enumerate(by_partition):
-            if not indices:
-                continue
-            queue = self._queues.get((topic, partition))
-            if queue is None:
-                queue = self._queues[topic, partition] = _Queue(topic, partition)
-            queue.waiting.append(_Chunk(records, indices, delivery))
-            if queue.sender is None:
-                queue.sender = asyncio.create_task(self._send(queue))
-        await delivery.done
-        return delivery.offsets
+            if indices:
+                self._put(topic, partition, _Chunk(records, indices, delivery))
+        return delivery
+
+    def _put(self, topic: str, partition: int, chunk: _Chunk) -> None:
+        queue = self._queues.get((topic, partition))
+        if queue is None:
+            queue = self._queues[topic, partition] = _Queue(topic, partition)
+        queue.waiting.append(chunk)
+        if queue.sender is None:
+            queue.sender = asyncio.create_task(self._send(queue))
 
     def idle(self) -> bool:
         """Whether nothing waits or is under way."""
@@ -206,11 +242,11 @@ class Producer:
 
 def _fill(batch: BatchBuilder, waiting: deque[_Chunk]) -> list[_Part]:
     """Move records from the queue into the batch until it is full. Returns what went in."""
-    sent = []
+    sent: list[_Part] = []
     append = batch.append
     while waiting:
         chunk = waiting[0]
-        if chunk.delivery.done.done():  # has failed at another partition, or its client is gone
+        if chunk.delivery.over:  # has failed at another partition, or its client is gone
             waiting.popleft()
             continue
         records, indices, start = chunk.records, chunk.indices, chunk.next

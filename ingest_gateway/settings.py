@@ -54,6 +54,9 @@ class GatewaySettings(BaseSettings):
     max_events: int = Field(default=10_000, ge=1, le=1_000_000, description="most events in a request")
     max_depth: int = Field(default=64, ge=1, le=500, description="deepest nesting of an event")
     max_in_flight_bytes: int = Field(default=64 << 20, ge=1024, description="bodies held at a time, before 503")
+    max_in_flight_requests: int = Field(
+        default=300, ge=1, le=1_000_000, description="under way at a time in a worker, before 503"
+    )
     max_connections: int = Field(default=1000, ge=1, le=1_000_000, description="open at a time in a worker, before 503")
     max_connections_by_address: int | None = Field(
         default=None, ge=1, le=1_000_000, description="open at a time by one address in a worker, before 429"

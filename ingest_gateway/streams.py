@@ -3,17 +3,18 @@
 import asyncio
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from catalog.contract import SUFFIX, Stream
 from catalog.errors import SluiceError
-from catalog.names import topic
+from catalog.names import H_CONTENT_TYPE, H_CONTRACT_VERSION, H_SOURCE, H_SPEC_VERSION, H_TYPE, topic
 from catalog.odcs import load_contract
 from ingest_gateway.check import Checker
 from ingest_gateway.keys import KeyOf, key_of
+from ingest_gateway.produce import Header
 
 Fingerprint = tuple[int, int, int]  # modification time in ns, size, inode
 log = structlog.get_logger("sluice.gateway.streams")
@@ -27,9 +28,7 @@ class Served:
     topic: str
     checker: Checker
     key_of: KeyOf | None
-    source: bytes = field(default=b"")
-    type: bytes = field(default=b"")
-    version: bytes = field(default=b"")
+    headers: tuple[Header, ...]  # of every record: CloudEvents' Kafka binding, binary mode
 
     @staticmethod
     def of(stream: Stream) -> "Served":
@@ -39,9 +38,13 @@ class Served:
             topic=topic(stream.name),
             checker=Checker(stream),
             key_of=key_of(stream),
-            source=f"/v1/streams/{stream.name}".encode(),
-            type=stream.name.encode(),
-            version=stream.version.encode(),
+            headers=(
+                (H_CONTENT_TYPE, b"application/json"),
+                (H_SPEC_VERSION, b"1.0"),
+                (H_SOURCE, f"/v1/streams/{stream.name}".encode()),
+                (H_TYPE, stream.name.encode()),
+                (H_CONTRACT_VERSION, stream.version.encode()),
+            ),
         )
 
 
@@ -53,7 +56,7 @@ class Streams:
             raise SluiceError(f"{folder} is not a folder: SLUICE_CONTRACTS must name the folder of the *{SUFFIX} files")
         self._folder = folder
         self._seen: dict[str, Fingerprint] = {}
-        self.served: dict[str, Served] = {}
+        self._serve({})
         self.broken: dict[str, str] = {}
 
     def poll(self) -> bool:
@@ -64,7 +67,7 @@ class Streams:
         for name in sorted(changed):
             self._load(name)
         for name in gone:
-            self.served = {other: served for other, served in self.served.items() if other != name}
+            self._serve({other: served for other, served in self.served.items() if other != name})
             self.broken.pop(name, None)
             log.info("contract is gone; its stream is no longer served", stream=name)
         self._seen = found
@@ -95,6 +98,11 @@ class Streams:
             found[path.name.removesuffix(SUFFIX)] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
         return found
 
+    def _serve(self, served: dict[str, Served]) -> None:
+        """`by_path`: by the address to which their events are sent."""
+        self.served = served
+        self.by_path = {f"/v1/streams/{name}/events".encode(): one for name, one in served.items()}
+
     def _load(self, name: str) -> None:
         try:
             served = Served.of(load_contract(self._folder / f"{name}{SUFFIX}"))
@@ -103,5 +111,5 @@ class Streams:
             log.error("contract is broken", stream=name, reason=str(failure), still_served=name in self.served)
             return
         self.broken.pop(name, None)
-        self.served = {**self.served, name: served}
+        self._serve({**self.served, name: served})
         log.info("contract is served", stream=name, version=served.stream.version)

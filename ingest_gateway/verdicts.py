@@ -11,6 +11,7 @@ from ingest_gateway.check import Checker, Violation, too_deep
 from ingest_gateway.settings import GatewaySettings
 
 Placed = tuple[Sequence[int], Sequence[int | None]]  # partition and offset of each good event
+NOWHERE: Placed = ((), ())  # of a body without a good event
 Refused = dict[int, tuple[Violation, ...]]  # index → what is wrong; an event that is not in it is good
 
 

@@ -18,7 +18,7 @@ def event(tail: bytes, head: bytes = HEAD) -> bytes:
 
 
 def headers(**given: str) -> RequestHeaders:
-    return RequestHeaders({"headers": [(name.replace("_", "-").encode(), v.encode()) for name, v in given.items()]})
+    return RequestHeaders([(name.replace("_", "-").encode(), v.encode()) for name, v in given.items()])
 
 
 def test_data_keeps_its_own_bytes_wherever_it_stands() -> None:

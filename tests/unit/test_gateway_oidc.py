@@ -237,7 +237,7 @@ def test_keys_and_tokens_stand_side_by_side(provider: Provider, tmp_path: Path) 
     access = Access(settings(provider, keys=path), Streams(tmp_path / "contracts"))
 
     async def ask(given: str, stream: str) -> bytes:
-        headers = RequestHeaders({"type": "http", "headers": [(b"authorization", f"Bearer {given}".encode())]})
+        headers = RequestHeaders([(b"authorization", f"Bearer {given}".encode())])
         return (await access.admit(headers, stream)).producer
 
     async def story() -> None:
