@@ -16,6 +16,8 @@ from ingest_gateway.connections import Connection, allow_connections
 from ingest_gateway.settings import GatewaySettings, gateway_settings
 from ingest_gateway.spool import folders
 
+PATIENCE = 60  # seconds that a worker may need to start, on a busy machine, before it counts as dead
+
 
 def main() -> int:
     """Exit code 1 with one line where a setting can't work."""
@@ -68,6 +70,7 @@ def _serve(settings: GatewaySettings) -> None:
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=settings.shutdown_timeout,
+        timeout_worker_healthcheck=PATIENCE,
     )
 
 

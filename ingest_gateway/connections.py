@@ -8,19 +8,21 @@ from collections import Counter
 from collections.abc import Coroutine
 from functools import cache
 from math import inf
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from ingest_gateway import problems
 from ingest_gateway.addresses import counted, is_trusted, networks
-from ingest_gateway.fast_path import Exchange, FastPath
 from ingest_gateway.ids import request_id
 from ingest_gateway.intake import slow_body
 from ingest_gateway.metrics import CONNECTIONS, TURNED_AWAY
 from ingest_gateway.problems import Problem
 from ingest_gateway.settings import GatewaySettings, gateway_settings
+
+if TYPE_CHECKING:
+    from ingest_gateway.fast_path import Exchange, FastPath
 
 MOST_HEAD = 64 << 10  # bytes of a request's line and headers
 SPARE_FILES = 256  # beside connections: Kafka, logs, the spool
@@ -116,7 +118,7 @@ class Connection(HttpToolsProtocol):
         else:
             super().on_message_complete()
 
-    def _usual(self) -> Exchange | None:
+    def _usual(self) -> "Exchange | None":
         parser = self.parser
         if self._fast_path is None or parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
             return None
