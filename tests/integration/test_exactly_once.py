@@ -21,9 +21,9 @@ from catalog.lake import file_system, open_catalog
 from catalog.progress import Totals
 from catalog.settings import LakeSettings, read_settings
 from ingest_gateway.client import Event
-from stream_jobs.commit import FencedError, LakeTable
+from stream_jobs.commit import FencedError, LakeTable, RowsMovedError
 from stream_jobs.faults import POINTS
-from stream_jobs.files import TableFiles
+from stream_jobs.files import Position, TableFiles
 from stream_jobs.session import make_session
 from stream_jobs.settings import StreamSettings
 from tests.stack import Stack, eventually
@@ -123,6 +123,29 @@ def test_of_two_writers_on_one_state_the_second_is_fenced_off(
     query.rows(lake, f"alter table {identifier} execute optimize")
     two.commit(staged[2], two.progress(), {0: 2}, Totals(rows=2, silver=2))
     assert one.progress().offsets == {0: 2}
+
+
+def test_deletes_into_a_file_that_was_rewritten_meanwhile_are_refused_without_fencing_the_writer_off(
+    stack: Stack, contracts: Path, lake: LakeSettings, spark: SparkSession
+) -> None:
+    stream = add_stream(stack, contracts, f"rewritten_{uuid.uuid4().hex[:8]}")
+    identifier = f"silver.{stream.name}"
+    (contracts / f"{stream.name}.odcs.yaml").unlink()  # the stack's own job must leave this table alone
+    table = LakeTable(spark, lake.catalog_name, identifier)
+    with ThreadPoolExecutor(1) as pool:
+        files = TableFiles(open_catalog(lake).load_table(identifier), file_system(lake), pool)
+        row = {"item": "a", "quantity": 1, "at": datetime.now(UTC), "_kafka_partition": 0, "_kafka_offset": 0}
+        at = table.progress()
+        for offset in (1, 2):
+            staged = files.write(pa.Table.from_pylist([{**row, "_kafka_offset": offset}]))
+            at = table.commit(staged, at, {0: offset}, Totals(rows=offset, silver=offset))
+        file = orjson.loads(staged.files[0])
+        deletes = files.delete([Position(file["file-path"], 0, file["spec-id"], tuple(file["partition"]))])
+    query.rows(lake, f"alter table {identifier} execute optimize")
+    with pytest.raises(RowsMovedError):
+        table.commit(deletes, at, {0: 3}, Totals(rows=3, silver=1), at.snapshot_id)
+    assert query.rows(lake, f"select count(*) as n from {identifier}")[0]["n"] == 2
+    assert table.progress() == at
 
 
 def events_of(stream: str, run: str, count: int = 20) -> list[Event]:

@@ -1,0 +1,225 @@
+"""Maintenance on real tables: below a running stream, killed at each of its steps, and while somebody else deletes rows."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.table import Table
+
+from catalog import ops_tables, query
+from catalog.lake import file_system, open_catalog
+from catalog.maintenance import expiry, replace, rounds, work
+from catalog.maintenance.faults import POINTS
+from catalog.maintenance.inventory import Inventories
+from catalog.maintenance.orphans import listed, orphans
+from catalog.maintenance.tools import COMPACT, DONE, Tools
+from catalog.names import P_OFFSETS
+from catalog.ops_tables import MAINTENANCE
+from catalog.progress import encode_offsets, table_progress
+from catalog.settings import LakeSettings
+from catalog.tables import PROPERTIES
+from tests.stack import Stack
+from tests.streams import add_stream, send, some_events
+
+pytestmark = pytest.mark.stack
+
+OFFSETS = {0: 10, 1: 20}
+SCHEMA = pa.schema([pa.field("n", pa.int64()), pa.field("name", pa.string())])
+# A round without safe ages, on a table to which nobody else writes.
+AT_ONCE = """
+import sys
+from tests.integration.test_maintenance import at_once
+at_once(sys.argv[1])
+"""
+
+
+def at_once(identifier: str) -> None:
+    """In a process of its own, which may be killed within."""
+    from catalog.settings import lake_settings
+
+    expiry.KEEP = 1
+    tools = rounds.tools_for(lake_settings())
+    bare = tools.settings.model_copy(update={"orphan_hours": 0.0, "snapshot_age": 0.0})
+    with closing(tools.java):
+        done = rounds.one_round(dataclasses.replace(tools, settings=bare), [identifier], lambda _: True)
+    assert all(one.outcome != "failed" for one in done), done
+
+
+@pytest.fixture
+def catalog(lake: LakeSettings) -> SqlCatalog:
+    return open_catalog(lake)
+
+
+@pytest.fixture
+def table(catalog: SqlCatalog) -> Iterator[Table]:
+    """A table of this test's own, where the stack's maintenance does not come; only its first commit carries offsets."""
+    made = catalog.create_table(f"gold.kept_{uuid.uuid4().hex[:8]}", SCHEMA, properties=PROPERTIES)
+    add(made, range(10), {P_OFFSETS: encode_offsets(OFFSETS)})
+    yield made
+    catalog.drop_table(made.name())
+
+
+@pytest.fixture
+def tools(lake: LakeSettings) -> Iterator[Tools]:
+    made = rounds.tools_for(lake)
+    with closing(made.java):
+        yield made
+
+
+def add(table: Table, numbers: range, facts: dict[str, str] | None = None) -> None:
+    rows = pa.Table.from_pylist([{"n": n, "name": f"row {n}"} for n in numbers], schema=SCHEMA)
+    table.append(rows, snapshot_properties=facts or {})
+
+
+def identifier(table: Table) -> str:
+    return ".".join(table.name())
+
+
+def numbers(lake: LakeSettings, table: Table) -> list[int]:
+    """What Trino reads."""
+    return sorted(row["n"] for row in query.rows(lake, f"select n from {identifier(table)}"))
+
+
+def test_a_kill_at_any_step_leaves_the_rows_and_nothing_else_once_it_ran_again(
+    stack: Stack, lake: LakeSettings, table: Table
+) -> None:
+    environment = {**os.environ, **stack.environ(), **stack.env(), "PYTHONPATH": "."}
+    wanted = list(range(10))
+
+    def run(**more: str) -> int:
+        command = [sys.executable, "-c", AT_ONCE, identifier(table)]
+        return subprocess.run(
+            command, env={**environment, **more}, cwd=Path(__file__).parents[2], check=False
+        ).returncode
+
+    for step, where in enumerate(POINTS):
+        for part in range(6):
+            start = 100 * step + 10 * part + 10
+            add(table, range(start, start + 10))
+            wanted += range(start, start + 10)
+        # Twice, so that there is something to merge, to expire and to remove.
+        query.rows(lake, f"delete from {identifier(table)} where n = {wanted.pop()}")
+        assert run(SLUICE_MAINTENANCE_KILL_AT=where) == -9, where
+        assert numbers(lake, table) == wanted, where
+        table.refresh()
+        assert table_progress(table).offsets == OFFSETS, where
+    assert run() == 0
+    assert run() == 0, "what the first one replaced is expired by the second"
+    assert numbers(lake, table) == wanted
+    table.refresh()
+    assert table_progress(table).offsets == OFFSETS
+    inventory = Inventories().of(table)
+    assert (len(inventory.data), len(inventory.deletes)) == (1, 0)
+    every = listed(file_system(lake), table.location(), timedelta(0), datetime.now(UTC) + timedelta(hours=1)).old
+    assert set(every) >= {file.path for file in inventory.data}
+    assert orphans(table, Inventories(), every) == {}, "nothing is left that no snapshot knows"
+
+
+def test_a_reader_that_holds_an_old_snapshot_reads_on(lake: LakeSettings, table: Table, tools: Tools) -> None:
+    for part in range(1, 30):
+        add(table, range(10 * part, 10 * part + 10))
+    old = table.refresh().current_snapshot()
+    assert old is not None
+    done = rounds.one_round(tools, [identifier(table)], lambda _: True)
+    assert [(one.action, one.outcome) for one in done if one.action == COMPACT] == [(COMPACT, DONE)]
+    add(table, range(300, 310))
+    rounds.one_round(tools, [identifier(table)], lambda _: True)
+    found = query.rows(lake, f"select count(*) as n from {identifier(table)} for version as of {old.snapshot_id}")
+    assert found[0]["n"] == 300
+    assert len(numbers(lake, table)) == 310
+    kept = ops_tables.recent(tools.catalog, MAINTENANCE, timedelta(hours=1)).to_pylist()
+    assert (30, 1, DONE) in {
+        (row["files_before"], row["files_after"], row["outcome"]) for row in kept if row["table"] == identifier(table)
+    }
+
+
+def test_rows_that_are_deleted_while_they_are_merged_stay_deleted(
+    lake: LakeSettings, table: Table, tools: Tools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Iceberg refuses the first try, since the delete came after the look at the table; the second carries it over."""
+    for part in range(1, 8):
+        add(table, range(10 * part, 10 * part + 10))
+    query.rows(lake, f"delete from {identifier(table)} where n in (3, 33)")
+    left = [n for n in range(80) if n not in (3, 33)]
+    steps: list[str] = []
+
+    def meanwhile(step: str) -> None:
+        steps.append(step)
+        if steps.count("before-commit") == 1 and step == "before-commit":
+            query.rows(lake, f"delete from {identifier(table)} where n in (2, 34, 79)")
+
+    monkeypatch.setattr(replace, "point", meanwhile)
+    (done,) = work.compact(tools, identifier(table))
+    assert (done.outcome, done.detail) == (DONE, "try 2")
+    assert numbers(lake, table) == [n for n in left if n not in (2, 34, 79)]
+    inventory = Inventories().of(table.refresh())
+    assert (len(inventory.data), len(inventory.deletes)) == (1, 1)
+    assert table_progress(table).offsets == OFFSETS
+
+
+def test_files_that_somebody_else_rewrote_meanwhile_are_left_alone(
+    lake: LakeSettings, table: Table, tools: Tools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in range(1, 8):
+        add(table, range(10 * part, 10 * part + 10))
+
+    def meanwhile(step: str) -> None:
+        if step == "before-commit":
+            query.rows(lake, f"alter table {identifier(table)} execute optimize")
+
+    monkeypatch.setattr(replace, "point", meanwhile)
+    (done,) = work.compact(tools, identifier(table))
+    assert done.outcome == "conflict"
+    assert numbers(lake, table) == list(range(80))
+    every = listed(tools.files, table.location(), timedelta(0), datetime.now(UTC) + timedelta(hours=1)).old
+    lost = orphans(table.refresh(), Inventories(), every)
+    assert not [path for path in lost if "/data/" in path], "what was merged in vain is removed at once"
+
+
+def test_tables_are_compacted_below_a_running_stream(
+    stack: Stack, contracts: Path, lake: LakeSettings, catalog: SqlCatalog
+) -> None:
+    streams = [f"crowd_{kind}_{uuid.uuid4().hex[:6]}" for kind in ("events", "entities")]
+    for name in streams:
+        add_stream(stack, contracts, name, entity="entities" in name)
+        send(stack, name, some_events(f"first-{name}", 0, 50))
+    over = threading.Event()
+
+    def keep_sending(name: str) -> None:
+        number = 0
+        while not over.is_set():
+            send(stack, name, some_events(f"{name}-{number}", 0, 50))
+            number += 1
+            over.wait(0.3)
+
+    senders = [threading.Thread(target=keep_sending, args=(name,)) for name in streams]
+    for sender in senders:
+        sender.start()
+    chosen = [f"--table={layer}.{name}" for name in streams for layer in ("bronze", "silver", "quarantine")]
+    try:
+        for _ in range(4):
+            stack.sluice("maintain", *chosen)
+    finally:
+        over.set()
+        for sender in senders:
+            sender.join()
+    stack.sluice("verify", "--wait", "120", "--deep", "-s", streams[0], "-s", streams[1], limit=300)
+    stack.sluice("maintain", *chosen)
+    for name in streams:
+        for layer in ("bronze", "silver", "quarantine"):
+            inventory = Inventories().of(catalog.load_table(f"{layer}.{name}"))
+            assert inventory.most_in_partition(2**62) <= 10, f"{layer}.{name}"
+            assert len(inventory.deletes) <= len(inventory.data) + 5, f"{layer}.{name}"
+    stack.sluice("verify", "--deep", "-s", streams[0], "-s", streams[1], limit=300)
+    for name in streams:
+        (contracts / f"{name}.odcs.yaml").unlink()
