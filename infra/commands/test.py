@@ -21,6 +21,7 @@ def test(
         list[str] | None, typer.Argument(help="Passed on to pytest after `--`, e.g. tests/unit.")
     ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Only what needs no server: under two minutes.")] = False,
+    long: Annotated[bool, typer.Option("--long", help="All cases, more than an hour of them.")] = False,
     compose: Annotated[
         bool, typer.Option("--compose", help="Only the stack in containers; needs an engine (DOCKER_HOST).")
     ] = False,
@@ -39,7 +40,7 @@ def test(
         os.environ.update({f"SLUICE_TEST_{name.upper()}": "1" for name in chosen})
         sys.exit(0 if _run("tests", "pytest", *(pytest_arguments or [f"tests/{name}" for name in chosen])) else 1)
     failed = [name for name, command in CHECKS if not _run(name, *command)]
-    where = pytest_arguments or (["tests/unit"] if fast else ["tests"])
+    where = [*(["-m", ""] if long else []), *(pytest_arguments or (["tests/unit"] if fast else ["tests"]))]
     if not _run("tests", "pytest", *where):
         failed.append("tests")
     if failed:

@@ -26,6 +26,7 @@ from stream_jobs.faults import POINTS
 from stream_jobs.files import Position, TableFiles
 from stream_jobs.session import make_session
 from stream_jobs.settings import StreamSettings
+from tests.long import chosen
 from tests.stack import Stack, eventually
 from tests.streams import add_stream, holds_exactly, send, some_events
 
@@ -43,7 +44,7 @@ def pair(stack: Stack, contracts: Path, lake: LakeSettings) -> tuple[str, str]:
     return names
 
 
-@pytest.mark.parametrize("where", POINTS)
+@pytest.mark.parametrize("where", chosen(POINTS, "after-bronze", "after-quarantine", "validated-silver"))
 def test_a_kill_between_commits_with_the_checkpoint_deleted(
     where: str, stack: Stack, pair: tuple[str, str], lake: LakeSettings
 ) -> None:

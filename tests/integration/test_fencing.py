@@ -17,6 +17,7 @@ from catalog.progress import Offsets, Totals, table_progress
 from catalog.settings import LakeSettings
 from stream_jobs.faults import POINTS
 from tests.drivers import Beside, Driver, Own, await_state, beside, is_paused, state
+from tests.long import chosen
 from tests.stack import Stack, eventually
 from tests.streams import add_stream, holds_exactly, send, some_events
 
@@ -56,7 +57,7 @@ def counted(lake: LakeSettings, streams: tuple[str, str]) -> dict[str, tuple[Off
     return {table: (progress.offsets, progress.totals) for table, progress in found.items()}
 
 
-@pytest.mark.parametrize("where", POINTS)
+@pytest.mark.parametrize("where", chosen(POINTS, "validated-bronze", "validated-silver"))
 def test_one_that_was_paused_commits_nothing_once_another_took_over(
     where: str, stack: Stack, pair: tuple[str, str], second: Beside, lake: LakeSettings
 ) -> None:

@@ -27,7 +27,7 @@ from infra.bench.gateway.shapes import BATCHES, SINGLES, write_contract
 from infra.bench.spool import spool
 
 PRODUCER = "producer"
-CONNECTIONS = {SINGLES: 32, BATCHES: 16}
+CONNECTIONS = {SINGLES: 64, BATCHES: 16}
 HALF_RATE_CONNECTIONS = 200
 CROWD = 800  # connections of an overload: below the gateway's own limit of them
 Say = Callable[[str], None]
