@@ -141,6 +141,10 @@ class Connection(HttpToolsProtocol):
                 transport.close()
         self.on_response_complete()
 
+    def cut(self) -> None:
+        """End the connection without a word."""
+        self.transport.abort()
+
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run what takes time; a stop waits for it."""
         task = self.loop.create_task(work)

@@ -49,6 +49,9 @@ class Line(Protocol):
     def reply(self, status: int, head: bytes, body: bytes, keep_alive: bool) -> None:
         """Send the answer, if anybody is there. `head`: header lines, each with its end."""
 
+    def cut(self) -> None:
+        """End the connection without a word."""
+
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run what takes time; the server does not end before it."""
 
@@ -164,7 +167,12 @@ class Exchange:
             return
         submission, placed = self._submission, (self._chosen, self._offsets)
         count_written(submission, placed, self._gateway)
-        self._answer(answer(submission, placed, self._asked.wanted, self._limits))
+        try:
+            self._answer(answer(submission, placed, self._asked.wanted, self._limits))
+        except Exception as unexpected:
+            # The producer calls one after the other; what goes wrong with this answer is not to reach the next.
+            refusal(unexpected, self._scope["path"], self._headers, self._name)
+            self._line.cut()
 
     async def _rescue(self, failure: NotAcknowledged) -> None:
         submission, gateway = self._submission, self._gateway
