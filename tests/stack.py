@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-PORTS_OF_A_STACK = 10
+PORTS_OF_A_STACK = 12  # ten of its own, and spare ones
 SERVERS = ("postgres", "minio", "kafka", "trino")
 
 
