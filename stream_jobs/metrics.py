@@ -1,14 +1,14 @@
 """What the stream job tells Prometheus and `/healthz`."""
 
-import json
-import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
+from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from catalog import exposition
 
 REGISTRY = CollectorRegistry()
 ROWS = Counter("sluice_stream_rows_total", "Rows by what became of them.", ["stream", "outcome"], registry=REGISTRY)
@@ -73,27 +73,8 @@ class Health:
 def serve(host: str, port: int, health: Health) -> ThreadingHTTPServer:
     """Answer /healthz (200 while running or on standby, else 503) and /metrics in a thread of its own."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path == "/metrics":
-                self._answer(200, CONTENT_TYPE_LATEST, generate_latest(REGISTRY))
-            elif self.path == "/healthz":
-                told = health.document()
-                well = told["state"] in ("running", "standby")
-                self._answer(200 if well else 503, "application/json", json.dumps(told).encode())
-            else:
-                self._answer(404, "text/plain", b"/healthz and /metrics are here\n")
+    def told() -> tuple[bool, dict[str, Any]]:
+        document = health.document()
+        return document["state"] in ("running", "standby"), document
 
-        def _answer(self, status: int, kind: str, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer((host, port), Handler)
-    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
-    return server
+    return exposition.serve(host, port, REGISTRY, told)

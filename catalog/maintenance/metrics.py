@@ -1,17 +1,15 @@
 """What maintenance tells Prometheus: the state of each table after a round's work on it, and what the work was."""
 
-import json
-import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from pyiceberg.exceptions import NoSuchTableError
 
+from catalog import exposition
 from catalog.maintenance.compaction import FULL, MIB
 from catalog.maintenance.orphans import listed
 from catalog.maintenance.tools import Done, Tools
@@ -97,27 +95,4 @@ class Health:
 
 def serve(host: str, port: int, health: Health) -> ThreadingHTTPServer:
     """Answer /healthz (200, unless maintenance waits for a server: 503) and /metrics in a thread of its own."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path == "/metrics":
-                self._answer(200, CONTENT_TYPE_LATEST, generate_latest(REGISTRY))
-            elif self.path == "/healthz":
-                status = 503 if health.state == "waiting" else 200
-                self._answer(status, "application/json", json.dumps(health.document()).encode())
-            else:
-                self._answer(404, "text/plain", b"/healthz and /metrics are here\n")
-
-        def _answer(self, status: int, kind: str, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer((host, port), Handler)
-    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
-    return server
+    return exposition.serve(host, port, REGISTRY, lambda: (health.state != "waiting", health.document()))

@@ -1,16 +1,15 @@
 """The part `verify`: a quick check every few minutes, and what it found as metrics. It reads metadata, and is no burden."""
 
-import json
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
 import structlog
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client import CollectorRegistry, Gauge
 
+from catalog import exposition
 from catalog.contract import Stream
 from catalog.odcs import load_each
 from catalog.settings import LakeSettings
@@ -96,29 +95,7 @@ def keep_checking(watcher: Watcher, settings: VerifySettings, stop: threading.Ev
 
 def serve(settings: VerifySettings, watcher: Watcher) -> ThreadingHTTPServer:
     """Answer /healthz and /metrics in a thread of its own. A server that is away is no failure of this part."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path == "/metrics":
-                self._answer(200, CONTENT_TYPE_LATEST, generate_latest(REGISTRY))
-            elif self.path == "/healthz":
-                self._answer(200, "application/json", json.dumps(watcher.document()).encode())
-            else:
-                self._answer(404, "text/plain", b"/healthz and /metrics are here\n")
-
-        def _answer(self, status: int, kind: str, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer((settings.host, settings.port), Handler)
-    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
-    return server
+    return exposition.serve(settings.host, settings.port, REGISTRY, lambda: (True, watcher.document()))
 
 
 def _line(failure: BaseException) -> str:
