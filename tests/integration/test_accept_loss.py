@@ -37,11 +37,21 @@ async def produce(lake: LakeSettings, topic: str, ids: list[str], *, transaction
             await producer.begin_transaction()
         for each in ids:
             headers = [("ce_id", each.encode())]
-            await producer.send_and_wait(topic, orjson.dumps(BODY), partition=0, headers=headers)
+            sent = await producer.send_and_wait(topic, orjson.dumps(BODY), partition=0, headers=headers)
         if transaction:
             await (producer.abort_transaction() if transaction.endswith("abort") else producer.commit_transaction())
+            await marked(lake, topic, sent.offset + 1)
     finally:
         await producer.stop()
+
+
+async def marked(lake: LakeSettings, topic: str, offset: int) -> None:
+    """Until a transaction's marker is at this offset: the coordinator writes it after it has answered."""
+    for _ in range(600):
+        if (await topic_bounds(lake, [topic]))[topic][0][1] > offset:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"{topic}: no marker at offset {offset}")
 
 
 async def forget(lake: LakeSettings, topic: str, before: int) -> None:
