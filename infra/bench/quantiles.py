@@ -1,4 +1,4 @@
-"""p50, p95 and max of a list of figures."""
+"""p50, p95, p99 and max of a list of figures."""
 
 from collections.abc import Sequence
 
@@ -12,4 +12,4 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
     def at(share: float) -> float:
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
-    return {"p50": at(0.5), "p95": at(0.95), "max": ordered[-1]}
+    return {"p50": at(0.5), "p95": at(0.95), "p99": at(0.99), "max": ordered[-1]}

@@ -1,21 +1,7 @@
 """What the gateway is to reach, beside what was measured."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
-Figures = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Aim:
-    """`least` or greatest value of a figure; `value` finds it in the measures, or None where nothing can be said."""
-
-    what: str
-    limit: float
-    least: bool
-    value: Callable[[Figures], float | None]
-
+from infra.bench import aims
+from infra.bench.aims import Aim, Figures
 
 AIMS = (
     Aim("singles, of the echo's rate", 0.6, True, lambda f: f["ratios"]["singles"]["echo"]),
@@ -40,18 +26,7 @@ AIMS = (
 
 def judged(found: Figures) -> list[Figures]:
     """Each aim with its figure, and whether it was reached (None: nothing can be said)."""
-    return [_judged(aim, aim.value(found)) for aim in AIMS]
-
-
-def _judged(aim: Aim, value: float | None) -> Figures:
-    reached = None if value is None else value >= aim.limit if aim.least else value <= aim.limit
-    return {
-        "aim": aim.what,
-        "value": value,
-        "at": "least" if aim.least else "most",
-        "limit": aim.limit,
-        "reached": reached,
-    }
+    return aims.judged(AIMS, found)
 
 
 def _growth(memory: dict[str, float]) -> float:

@@ -5,6 +5,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from infra.bench.aims import aims_table
+
 NAMES = {"echo": "bare echo", "plain": "plain gateway", "producer": "bare producer", "sluice": "Sluice"}
 Figures = dict[str, Any]
 
@@ -37,7 +39,7 @@ def show(console: Console, found: Figures) -> None:
         )
         console.print(f"\nspool, {shape}: {rates}")
     console.print()
-    console.print(_aims(found["aims"]))
+    console.print(aims_table(found["aims"]))
 
 
 def _rates(found: Figures) -> Table:
@@ -52,19 +54,3 @@ def _rates(found: Figures) -> Table:
                 "" if spent is None else f"{spent:,.1f}", "" if ratio is None else f"{ratio:.2f} ×",
             )  # fmt: skip
     return table
-
-
-def _aims(judged: list[Figures]) -> Table:
-    table = Table("aim", box=None, pad_edge=False, header_style="bold")
-    for name in ("measured", "limit"):
-        table.add_column(name, justify="right")
-    table.add_column("")
-    for one in judged:
-        value, sign = one["value"], "≥" if one["at"] == "least" else "≤"
-        said = {True: "reached", False: "not reached", None: "nothing to measure"}[one["reached"]]
-        table.add_row(one["aim"], "" if value is None else _number(value), f"{sign} {_number(one['limit'])}", said)
-    return table
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
