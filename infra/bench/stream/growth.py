@@ -10,6 +10,8 @@ from statistics import median
 from typing import Any
 from uuid import uuid4
 
+from pyiceberg.catalog.sql import SqlCatalog
+
 from catalog import names
 from catalog.apply import apply
 from catalog.lake import open_catalog
@@ -23,7 +25,7 @@ from infra.bench.stream.show import Watcher
 TIMES = 100
 # Small batches that are measured, and those before them that are not, since a process is slow at first.
 MEASURED, WARM_UP = 40, 15
-ROWS, PAUSE = 500, 0.8
+ROWS = 500
 KINDS = ("events", "entities")
 
 
@@ -32,6 +34,7 @@ class _Grown:
     """One stream with its table: of `size` orders so far."""
 
     lake: LakeSettings
+    catalog: SqlCatalog
     name: str
     entity: bool
     job: OwnJob
@@ -49,15 +52,15 @@ class _Grown:
     def batches(self, count: int, draw: random.Random) -> list[float]:
         """Seconds of so many small batches, one after the other. Of entities, nine in ten rows replace one of the table's."""
         before = len(self.job.batches())
-        asyncio.run(self._pace(count, draw))
-        self._settled()
+        asyncio.run(self._in_turn(count, draw))
         return [seconds for seconds, rows in self.job.batches()[before:] if rows >= ROWS / 2]
 
-    async def _pace(self, count: int, draw: random.Random) -> None:
+    async def _in_turn(self, count: int, draw: random.Random) -> None:
+        """Each after the one before is in silver, so that on a slow machine too they stay as small as they are meant to be."""
         async with producing(self.lake) as producer:
             for _ in range(count):
                 await write(producer, names.topic(self.name), self._some(draw))
-                await asyncio.sleep(PAUSE)
+                await asyncio.to_thread(self._settled)
 
     def _some(self, draw: random.Random) -> list[Record]:
         self.mark += 1
@@ -68,9 +71,9 @@ class _Grown:
         return [record(self.name, n, f"-{self.mark}") for n in (*old, *new)]
 
     def _settled(self) -> None:
-        catalog, silver = open_catalog(self.lake), names.table(names.SILVER, self.name)
+        silver = names.table(names.SILVER, self.name)
         wait_until(
-            lambda: table_progress(catalog.load_table(silver)).totals.rows >= self.written, f"silver has all rows of {self.name}"
+            lambda: table_progress(self.catalog.load_table(silver)).totals.rows >= self.written, f"silver has all of {self.name}"
         )  # fmt: skip
 
 
@@ -93,7 +96,7 @@ def _one(lake: LakeSettings, kind: str, records: int, folder: Path, see: Watcher
     load = os.getloadavg()[0]
     with own_job(contracts, folder / "job") as job:
         job.await_running()
-        one = _Grown(lake, stream.name, kind == "entities", job)
+        one = _Grown(lake, open_catalog(lake), stream.name, kind == "entities", job)
         small = _measured(one, records // TIMES, lambda what: at(what, 0.1))
         large = _measured(one, records, lambda what: at(what, 0.6))
     return {
