@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import httpx
 import psutil
 
-from tests.stack import CHECKOUT, Stack, eventually, free_port_base
+from tests.stack import CHECKOUT, Stack, ending_with_us, eventually, free_port, patient
 
 
 class Driver(Protocol):
@@ -61,7 +61,7 @@ class Beside:
     stack: Stack
     folder: Path
     settings: Mapping[str, str] = field(default_factory=dict)
-    port: int = field(default_factory=lambda: free_port_base(30000, 31000))
+    port: int = field(default_factory=free_port)
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -83,14 +83,14 @@ class Beside:
                         "SLUICE_STREAM_LEASE_PATIENCE": "5", **self.settings}  # fmt: skip
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "log").open("ab") as log:
-            command = [sys.executable, "-m", "stream_jobs"]
+            command = ending_with_us([sys.executable, "-m", "stream_jobs"])
             self.process = subprocess.Popen(command, env=environment, cwd=CHECKOUT, stdout=log, stderr=log)
 
     def stop(self) -> int:
         """Its exit code, after an orderly end."""
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(90)
+        return self.process.wait(patient(90))
 
 
 @contextmanager
@@ -106,13 +106,29 @@ def beside(stack: Stack, name: str, **settings: str) -> Iterator[Beside]:
             driver.stop()
 
 
+def reason(driver: Driver) -> str:
+    """Why it does not work, in its words; empty if it does not answer."""
+    return str(driver.health().get("reason", ""))
+
+
+def await_turns(one: Driver, other: Driver) -> tuple[Driver, Driver]:
+    """Wait until one of two runs and the other stands by; returned in this order."""
+
+    def turns() -> tuple[Driver, Driver] | None:
+        found = {state(one): one, state(other): other}
+        return (found["running"], found["standby"]) if found.keys() == {"running", "standby"} else None
+
+    decided: tuple[Driver, Driver] = eventually(turns, 120, "one runs, one waits")
+    return decided
+
+
 def await_state(driver: Driver, wanted: str, limit: float = 120.0) -> None:
     eventually(lambda: state(driver) == wanted, limit, f"a stream job that is {wanted}")
 
 
 def _health(url: str) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = httpx.get(f"{url}/healthz", timeout=2).json()
+        found: dict[str, Any] = httpx.get(f"{url}/healthz", timeout=30).json()
     except httpx.HTTPError:
         return {}
     return found

@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from catalog.contract import SUFFIX
 from ingest_gateway.api_keys import changing, new_key
-from tests.stack import Stack, eventually
+from tests.stack import Stack, ending_with_us, eventually, free_port, patient
 
 CONTRACT = """
 apiVersion: v3.1.0
@@ -38,6 +37,7 @@ schema:
       - {{name: value, logicalType: integer, required: true}}
 """
 LINES = {"content-type": "application/x-ndjson"}
+SLOWEST = 120.0  # seconds for an answer, from a gateway that has to share its machine
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,20 @@ class Gateway:
     def post(self, stream: str, content: bytes, headers: dict[str, str] | None = None) -> httpx.Response:
         kind = {"content-type": "application/json"}
         address = f"{self.url}/v1/streams/{stream}/events"
-        return httpx.post(address, content=content, headers=kind | (headers or {}), timeout=30)
+        return httpx.post(address, content=content, headers=kind | (headers or {}), timeout=SLOWEST)
 
     def ready(self) -> dict[str, Any]:
-        found: dict[str, Any] = httpx.get(f"{self.url}/readyz", headers=self.operator, timeout=10).json()
+        found: dict[str, Any] = httpx.get(f"{self.url}/readyz", headers=self.operator, timeout=SLOWEST).json()
         return found
+
+    def metrics(self) -> str:
+        """All series, as Prometheus reads them."""
+        return httpx.get(f"{self.url}/metrics", headers=self.operator, timeout=SLOWEST).text
+
+    def metric(self, series: str) -> float:
+        """The value of one series, 0 if it is not there yet: `name{label="…"}`."""
+        lines = self.metrics().splitlines()
+        return next((float(line.rpartition(" ")[2]) for line in lines if line.rpartition(" ")[0] == series), 0.0)
 
     def await_status(self, status: str, limit: float = 60) -> None:
         eventually(lambda: self.ready()["status"] == status, limit, f"gateway {status}")
@@ -143,7 +152,7 @@ class Gateway:
                 await consumer.seek_to_beginning()
                 ends = await consumer.end_offsets(places)
                 found: list[Record] = []
-                deadline = time.monotonic() + 60
+                deadline = time.monotonic() + patient(60)
                 while any([await consumer.position(place) < end for place, end in ends.items()]):
                     assert time.monotonic() < deadline, f"{name} could not be read to its end"
                     for batch in (await consumer.getmany(timeout_ms=200)).values():
@@ -170,9 +179,7 @@ def running_gateway(
     With `keys` it gets their file, and the test a key that may see all. `wrap` is a command that runs the gateway's.
     `bootstrap` is where the gateway looks for Kafka, if that is not where the test does.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = settings.get("port") or str(free.getsockname()[1])
+    port = settings.get("port") or str(free_port())
     lake = stack.env()
     operator: dict[str, str] = {}
     if keys is not None:
@@ -183,7 +190,8 @@ def running_gateway(
                "SLUICE_KAFKA_BOOTSTRAP": bootstrap or lake["SLUICE_KAFKA_BOOTSTRAP"],
                "SLUICE_GATEWAY_HOST": "127.0.0.1", "SLUICE_GATEWAY_PORT": port}  # fmt: skip
     with tempfile.NamedTemporaryFile(prefix="sluice-gateway-", suffix=".log") as log:
-        process = subprocess.Popen([*wrap, sys.executable, "-m", "ingest_gateway"], env=environ, stderr=log)
+        command = ending_with_us([*wrap, sys.executable, "-m", "ingest_gateway"], "TERM")
+        process = subprocess.Popen(command, env=environ, stderr=log)
         gateway = Gateway(
             process, f"http://127.0.0.1:{port}", lake["SLUICE_KAFKA_BOOTSTRAP"], contracts, Path(log.name), operator,
             int(settings.get("workers", 1)),
@@ -194,12 +202,12 @@ def running_gateway(
             yield gateway
         finally:
             process.terminate()
-            process.wait(60)
+            process.wait(patient(60))
 
 
 def _answers(gateway: Gateway) -> bool:
     try:
-        return httpx.get(f"{gateway.url}/healthz").status_code == 200
+        return httpx.get(f"{gateway.url}/healthz", timeout=SLOWEST).status_code == 200
     except httpx.TransportError:
         return False
 

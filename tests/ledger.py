@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from tests.gateway import LINES, Gateway, reading, running_gateway
-from tests.stack import Stack, eventually
+from tests.stack import Stack, eventually, patient
 
 SENDERS = 6
 GOOD = 5  # events of a request that are good; one more is not
@@ -29,7 +29,7 @@ class Ledger:
         self._stream = stream
 
     async def run(self, until: Callable[[], bool]) -> None:
-        async with httpx.AsyncClient(timeout=30) as client:
+        async with httpx.AsyncClient(timeout=120) as client:
             await asyncio.gather(*(self._send(client, sender, until) for sender in range(SENDERS)))
 
     async def _send(self, client: httpx.AsyncClient, sender: int, until: Callable[[], bool]) -> None:
@@ -119,7 +119,7 @@ def paused(stack: Stack) -> Iterator[None]:
 
 
 async def until(condition: Callable[[], bool], limit: float = 90) -> None:
-    async with asyncio.timeout(limit):
+    async with asyncio.timeout(patient(limit)):
         while not condition():  # noqa: ASYNC110 - the condition is another process's
             await asyncio.sleep(0.02)
 

@@ -1,7 +1,7 @@
 """A whole stack for tests: started through `./sluice up` on free ports in a scratch folder, ended with it.
 
-`SLUICE_KEEP=1` leaves it running and says where it is. `SLUICE_TEST_PATIENCE=4` waits four times as long for whatever is to
-come, for a machine that is busy with other things.
+`SLUICE_KEEP=1` leaves it running and says where it is. A limit in a test is what a quiet machine needs at most; it is waited
+five times as long, or `SLUICE_TEST_PATIENCE` times, since a machine that is busy with other things is no fault.
 """
 
 import json
@@ -10,6 +10,7 @@ import random
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +22,31 @@ from typing import Any
 CHECKOUT = Path(__file__).resolve().parents[1]
 PORTS_OF_A_STACK = 12  # ten of its own, and spare ones
 SERVERS = ("postgres", "minio", "kafka", "trino")
+PATIENCE = float(os.environ.get("SLUICE_TEST_PATIENCE", "5"))
+WAIT = "300"  # seconds that `verify` waits for the stream job, which comes to the end of a test's few events in two
+LONGEST = 400.0  # seconds; below the limit of a test, so that what was waited for is named
+# Waits for its input to end, which it does with the test run, however that ends; unless it was told a word before.
+LAST_ORDERS = """
+import shutil, subprocess, sys
+if not sys.stdin.read():
+    subprocess.run([*sys.argv[2:], "down", "--purge", "--yes"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
+"""
+
+
+def patient(limit: float) -> float:
+    """Seconds to wait for what takes so many at most where nothing else runs."""
+    return max(limit, min(limit * PATIENCE, LONGEST))
+
+
+def ending_with_us(command: Sequence[str], signal: str = "KILL") -> list[str]:
+    """A command whose process gets a signal when the test run ends without having ended it."""
+    return [*(["setpriv", "--pdeathsig", signal] if shutil.which("setpriv") else []), *command]
+
+
+def free_port() -> int:
+    """One below those that the system gives to connections: nobody gets it by chance before it is used."""
+    return free_port_base(31000, 32700)
 
 
 def free_port_base(first: int = 20000, last: int = 30000) -> int:
@@ -45,8 +71,8 @@ def _is_free(port: int) -> bool:
 
 
 def eventually(condition: Callable[[], Any], limit: float = 60.0, what: str = "") -> Any:
-    """Wait until a condition gives something true, and return it. Fails after `limit` seconds."""
-    limit *= float(os.environ.get("SLUICE_TEST_PATIENCE", "1"))
+    """Wait until a condition gives something true, and return it. Fails after `patient(limit)` seconds."""
+    limit = patient(limit)
     deadline = time.monotonic() + limit
     while not (value := condition()):
         if time.monotonic() > deadline:
@@ -78,13 +104,12 @@ class Stack:
             [*self.launcher, *arguments],
             env=self.environ(),
             text=True,
-            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            **options,
+            **{"stdin": subprocess.DEVNULL, **options},
         )
 
-    def run(self, *arguments: str, stdin: str | None = None, limit: float = 600.0) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, stdin: str | None = None, limit: float = 900.0) -> subprocess.CompletedProcess[str]:
         """Run `./sluice ARGUMENTS` to its end, whatever its exit code."""
         return subprocess.run(
             [*self.launcher, *arguments],
@@ -96,7 +121,7 @@ class Stack:
             check=False,
         )
 
-    def sluice(self, *arguments: str, stdin: str | None = None, limit: float = 600.0) -> str:
+    def sluice(self, *arguments: str, stdin: str | None = None, limit: float = 900.0) -> str:
         """Run `./sluice ARGUMENTS`, which must succeed, and return what it printed."""
         done = self.run(*arguments, stdin=stdin, limit=limit)
         assert done.returncode == 0, f"sluice {' '.join(arguments)}: exit {done.returncode}\n{done.stdout}{done.stderr}"
@@ -147,12 +172,29 @@ def running_stack(*parts: str, settings: Mapping[str, str] | None = None) -> Ite
     folder = Path(tempfile.mkdtemp(prefix="sluice-test-"))
     folder.chmod(0o755)
     stack = Stack(folder / "state", free_port_base(), settings or {})
-    try:
+    if os.environ.get("SLUICE_KEEP") == "1":
         stack.up(*parts)
         yield stack
-    finally:
-        if os.environ.get("SLUICE_KEEP") == "1":
-            print(f"\nkept: SLUICE_STATE={stack.state} ./sluice status")
-        elif stack.state.exists():
-            stack.down()
-            shutil.rmtree(folder)
+        print(f"\nkept: SLUICE_STATE={stack.state} ./sluice status")
+        return
+    with ended_with_us(stack):
+        try:
+            stack.up(*parts)
+            yield stack
+        finally:
+            if stack.state.exists():
+                stack.down()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def ended_with_us(stack: Stack) -> Iterator[None]:
+    """The stack ends and its folder goes if the test run is killed meanwhile."""
+    command = [sys.executable, "-c", LAST_ORDERS, str(stack.state.parent), *stack.launcher]
+    with subprocess.Popen(
+        command, env=stack.environ(), stdin=subprocess.PIPE, start_new_session=True, text=True
+    ) as waiting:
+        try:
+            yield
+        finally:
+            waiting.communicate("it is ended")

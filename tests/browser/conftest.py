@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.stack import Stack
 
@@ -14,6 +14,7 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
+PATIENCE = 120_000  # milliseconds
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,8 @@ def browser() -> Iterator[Browser]:
     if program is None:
         pytest.skip("chromium is not installed: apt-get install chromium")
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+        expect.set_options(timeout=PATIENCE)
+        started = playwright.chromium.launch(executable_path=program, args=list(FLAGS), timeout=PATIENCE)
         yield started
         started.close()
 
@@ -57,6 +59,7 @@ def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def watched(opened: Page, site: str, screenshots: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
     """Remember what a page loads from elsewhere, which is a failure, and leave a screenshot of its end."""
+    opened.set_default_timeout(PATIENCE)
     foreign: list[str] = []
     own = (site, site.replace("http", "ws", 1), "data:", "blob:", "about:")
     opened.on("request", lambda asked: None if asked.url.startswith(own) else foreign.append(asked.url))

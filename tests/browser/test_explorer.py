@@ -5,9 +5,9 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-pytestmark = pytest.mark.stack
+from tests.browser.conftest import PATIENCE
 
-PATIENCE = 60_000
+pytestmark = pytest.mark.stack
 
 
 def test_the_overview_is_live(page: Page, explorer: str) -> None:

@@ -15,7 +15,7 @@ from random import Random
 import orjson
 import pytest
 from aiokafka.errors import KafkaError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from catalog import names
 from catalog.kafka_offsets import topic_bounds
@@ -28,7 +28,7 @@ from tests.faults.accounts import check_entities, check_events
 from tests.faults.load import body, sending
 from tests.faults.report import Struck, table
 from tests.faults.strikes import Scene, deck
-from tests.stack import Stack, eventually
+from tests.stack import WAIT, Stack, eventually
 from tests.streams import add_stream, send
 
 pytestmark = pytest.mark.stack
@@ -55,7 +55,7 @@ def test_every_event_is_where_its_sender_was_told(stack: Stack, contracts: Path,
             struck.append(Struck(name, time.monotonic() - over))
             print(f"{name}: fresh again after {struck[-1].seconds:.1f} s", flush=True)
     await_state(Own(stack), "running")
-    stack.sluice("verify", "--deep", "--wait", "180", *(part for stream in streams for part in ("-s", stream)))
+    stack.sluice("verify", "--deep", "--wait", WAIT, *(part for stream in streams for part in ("-s", stream)))
     for stream in EVENTS:
         check_events(lake, stream, run, ledgers[stream])
     for stream in ENTITIES:
@@ -86,6 +86,6 @@ def _ends(scene: Scene) -> dict[str, dict[int, tuple[int, int]]] | None:
 def _reached(scene: Scene, stream: str, ends: Mapping[str, Mapping[int, tuple[int, int]]]) -> bool:
     try:
         at = table_progress(scene.catalog.load_table(names.table(names.SILVER, stream))).offsets
-    except (OSError, OperationalError):
+    except (OSError, DBAPIError):
         return False
     return all(at.get(partition, 0) >= end for partition, (_, end) in ends[names.topic(stream)].items())

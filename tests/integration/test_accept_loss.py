@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import orjson
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -21,7 +20,8 @@ from catalog.apply import apply
 from catalog.kafka_offsets import topic_bounds
 from catalog.odcs import load_contract
 from catalog.settings import LakeSettings
-from tests.stack import Stack, eventually
+from tests.drivers import Own, reason
+from tests.stack import WAIT, Stack, eventually, patient
 from tests.streams import CONTRACT, add_stream
 
 pytestmark = pytest.mark.stack
@@ -47,11 +47,9 @@ async def produce(lake: LakeSettings, topic: str, ids: list[str], *, transaction
 
 async def marked(lake: LakeSettings, topic: str, offset: int) -> None:
     """Until a transaction's marker is at this offset: the coordinator writes it after it has answered."""
-    for _ in range(600):
-        if (await topic_bounds(lake, [topic]))[topic][0][1] > offset:
-            return
-        await asyncio.sleep(0.1)
-    raise AssertionError(f"{topic}: no marker at offset {offset}")
+    async with asyncio.timeout(patient(60)):
+        while (await topic_bounds(lake, [topic]))[topic][0][1] <= offset:  # noqa: ASYNC110 - the condition is Kafka's
+            await asyncio.sleep(0.1)
 
 
 async def forget(lake: LakeSettings, topic: str, before: int) -> None:
@@ -82,10 +80,9 @@ def test_a_loss_is_accepted_on_purpose_and_the_running_job_goes_on(
     asyncio.run(forget(lake, name, 5))
     shutil.copy(path, contracts)
 
-    def reason() -> str:
-        return str(httpx.get(f"{stack.env()['SLUICE_STREAM_URL']}/healthz").json()["reason"])
-
-    eventually(lambda: f"--accept-loss {name}:0:0-4" in reason(), 90, "the stream is set aside with its offsets")
+    eventually(
+        lambda: f"--accept-loss {name}:0:0-4" in reason(Own(stack)), 90, "the stream is set aside with its offsets"
+    )
     for wrong, words in (("0:0-5", "that is not the gap"), ("1:0-4", "nothing is lost"), ("0:x", "is not STREAM")):
         done = stack.run("stream", "--accept-loss", f"{name}:{wrong}", "--reason", "test", "--yes")
         assert done.returncode == 1
@@ -95,7 +92,7 @@ def test_a_loss_is_accepted_on_purpose_and_the_running_job_goes_on(
     assert f"--accept-loss {name}:0:0-4" in stack.sluice("stream")
     stack.sluice("stream", "--accept-loss", f"{name}:0:0-4", "--reason", "a test", "--by", "tester", "--yes")
     for options in ([], ["--deep"]):
-        report = json.loads(stack.sluice("verify", "--json", "--wait", "120", "--stream", name, *options))[0]
+        report = json.loads(stack.sluice("verify", "--json", "--wait", WAIT, "--stream", name, *options))[0]
         assert (report["accepted_losses"], report["totals"]["silver"]) == (5, 7)
     rows = query.rows(
         lake, f"select partition, from_offset, to_offset, reason, \"by\" from ops.losses where stream = '{name}'"
@@ -104,7 +101,7 @@ def test_a_loss_is_accepted_on_purpose_and_the_running_job_goes_on(
     again = stack.run("stream", "--accept-loss", f"{name}:0:0-4", "--reason", "a test", "--yes")
     assert "nothing is lost there" in again.stderr
     asyncio.run(produce(lake, name, [f"{name}-{n}" for n in range(10, 14)]))  # two repeats, two new ones
-    report = json.loads(stack.sluice("verify", "--deep", "--json", "--wait", "120", "--stream", name))[0]
+    report = json.loads(stack.sluice("verify", "--deep", "--json", "--wait", WAIT, "--stream", name))[0]
     assert (report["totals"]["silver"], report["totals"]["duplicates"]) == (9, 2)
 
 
@@ -121,11 +118,11 @@ def test_offsets_without_a_record_are_void_and_no_loss(
 
     asyncio.run(transactions())  # a b | c | d e |: the marks and c are void, the last offset is a mark
     for options in ([], ["--deep"]):
-        report = json.loads(stack.sluice("verify", "--json", "--wait", "120", "--stream", name, *options))[0]
+        report = json.loads(stack.sluice("verify", "--json", "--wait", WAIT, "--stream", name, *options))[0]
         assert (report["totals"]["silver"], report["void_offsets"]) == (4, 3)
     ids = query.rows(lake, f"select _event_id from silver.{name} order by 1")
     assert [row["_event_id"] for row in ids] == ["a", "b", "d", "e"]
     end = asyncio.run(topic_bounds(lake, [name]))[name][0][1]
     asyncio.run(forget(lake, name, end - 2))  # Kafka forgets the void offsets, the ledger does not
-    stack.sluice("verify", "--stream", name)
-    stack.sluice("verify", "--deep", "--stream", name)
+    stack.sluice("verify", "--wait", WAIT, "--stream", name)
+    stack.sluice("verify", "--deep", "--wait", WAIT, "--stream", name)

@@ -9,7 +9,7 @@ import pytest
 from catalog import query
 from catalog.settings import LakeSettings
 from infra.demo.generate import users
-from tests.stack import CHECKOUT, Stack
+from tests.stack import CHECKOUT, WAIT, Stack
 
 pytestmark = pytest.mark.stack
 
@@ -91,11 +91,13 @@ def test_a_resent_file_adds_no_row(demo: str, stack: Stack, lake: LakeSettings) 
     for batch in ("333", "100"):
         sent = ("send", str(DATA / "earthquakes.json"), "--stream", "earthquakes", "--batch", batch, "--json")
         assert json.loads(stack.sluice(*sent))["refused"] == 0
-        stack.sluice("verify", "--stream", "earthquakes")
+        stack.sluice("verify", "--wait", WAIT, "--stream", "earthquakes")
         counts.append(count(lake, "silver.earthquakes"))
     assert counts == [1707, 1707]
 
 
 def test_verify_is_clean_after_the_demo(demo: str, stack: Stack) -> None:
-    reports = json.loads(stack.sluice("verify", "--json", "-s", "wildlife_strikes", "-s", "orders", "-s", "users"))
+    reports = json.loads(
+        stack.sluice("verify", "--json", "--wait", WAIT, "-s", "wildlife_strikes", "-s", "orders", "-s", "users")
+    )
     assert [report["deviations"] for report in reports] == [[], [], []]

@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import httpx
 import orjson
 import pyarrow as pa
 import pytest
@@ -26,8 +24,9 @@ from stream_jobs.faults import POINTS
 from stream_jobs.files import Position, TableFiles
 from stream_jobs.session import make_session
 from stream_jobs.settings import StreamSettings
+from tests.drivers import Own, reason
 from tests.long import chosen
-from tests.stack import Stack, eventually
+from tests.stack import WAIT, Stack, eventually
 from tests.streams import add_stream, holds_exactly, send, some_events
 
 pytestmark = pytest.mark.stack
@@ -40,7 +39,7 @@ def pair(stack: Stack, contracts: Path, lake: LakeSettings) -> tuple[str, str]:
     for name in names:
         add_stream(stack, contracts, name, entity=name.endswith("entities"))
         send(stack, name, some_events(f"first-{name}", 0, 60))
-        stack.sluice("verify", "--stream", name)
+        stack.sluice("verify", "--wait", WAIT, "--stream", name)
     return names
 
 
@@ -60,7 +59,7 @@ def test_a_kill_between_commits_with_the_checkpoint_deleted(
     for name in pair:  # and more comes in while it is away
         send(stack, name, some_events(run, 300, 100))
     stack.await_ready("stream", other_than=before)
-    reports = json.loads(stack.sluice("verify", "--deep", "--json", "--wait", "90", "-s", pair[0], "-s", pair[1]))
+    reports = json.loads(stack.sluice("verify", "--deep", "--json", "--wait", WAIT, "-s", pair[0], "-s", pair[1]))
     assert not [found for report in reports for found in report["deviations"]]
     holds_exactly(lake, pair[0], run, some_events(run, 0, 300) + some_events(run, 300, 100))
 
@@ -91,7 +90,7 @@ def test_a_kill_of_any_server_loses_nothing(stack: Stack, pair: tuple[str, str])
         stack.kill(part)
         stack.await_ready(part, other_than=before)
     send(stack, pair[0], some_events(uuid.uuid4().hex, 0, 100))
-    stack.sluice("verify", "--wait", "120", "-s", pair[0], "-s", pair[1])
+    stack.sluice("verify", "--wait", WAIT, "-s", pair[0], "-s", pair[1])
 
 
 @pytest.fixture(scope="module")
@@ -155,12 +154,6 @@ def events_of(stream: str, run: str, count: int = 20) -> list[Event]:
     return [Event(f"{stream}-{run}-{n}", orjson.dumps({**body, "item": f"{run}-{n}"})) for n in range(count)]
 
 
-def health(stack: Stack) -> dict[str, Any]:
-    """What the stream job says of itself."""
-    found: dict[str, Any] = httpx.get(f"{stack.env()['SLUICE_STREAM_URL']}/healthz").json()
-    return found
-
-
 @pytest.fixture
 def two_streams(stack: Stack, contracts: Path) -> Iterator[tuple[str, str]]:
     """Two streams of the test's own, which take rows."""
@@ -168,7 +161,7 @@ def two_streams(stack: Stack, contracts: Path) -> Iterator[tuple[str, str]]:
     for name in names:
         add_stream(stack, contracts, name)
         send(stack, name, events_of(name, "first"))
-        stack.sluice("verify", "--stream", name)
+        stack.sluice("verify", "--wait", WAIT, "--stream", name)
     yield names
     for name in names:
         (contracts / f"{name}.odcs.yaml").unlink()
@@ -181,12 +174,12 @@ def test_a_stream_whose_table_is_lost_is_set_aside_and_catches_up_once_mended(
     query.rows(lake, f"drop table silver.{lost}")
     for name in two_streams:
         send(stack, name, events_of(name, "second"))
-    stack.sluice("verify", "--wait", "90", "--stream", steady)
-    eventually(lambda: f"{lost} is set aside" in health(stack)["reason"], 60, "the stream is set aside by name")
+    stack.sluice("verify", "--wait", WAIT, "--stream", steady)
+    eventually(lambda: f"{lost} is set aside" in reason(Own(stack)), 60, "the stream is set aside by name")
     send(stack, steady, events_of(steady, "third"))
-    stack.sluice("verify", "--wait", "90", "--stream", steady)
+    stack.sluice("verify", "--wait", WAIT, "--stream", steady)
     stack.sluice("apply", "--no-gold")
-    stack.sluice("verify", "--wait", "120", "--stream", lost)
+    stack.sluice("verify", "--wait", WAIT, "--stream", lost)
     assert query.rows(lake, f"select count(*) as n from silver.{lost}")[0]["n"] == 40
 
 
@@ -197,7 +190,7 @@ def test_a_broken_contract_stops_its_own_stream_alone(
     path = contracts / f"{broken}.odcs.yaml"
     good = path.read_text()
     path.write_text("schema: [")
-    eventually(lambda: f"{broken} is set aside" in health(stack)["reason"], 60, "the stream is set aside by name")
+    eventually(lambda: f"{broken} is set aside" in reason(Own(stack)), 60, "the stream is set aside by name")
     before = stack.pid("stream")
     stack.sluice("restart", "stream")  # a fresh start is no reason to stop for all either
     stack.await_ready("stream", other_than=before)
@@ -205,4 +198,4 @@ def test_a_broken_contract_stops_its_own_stream_alone(
         send(stack, name, events_of(name, "second"))
     path.write_text(good)
     for name in two_streams:
-        stack.sluice("verify", "--wait", "90", "--stream", name)
+        stack.sluice("verify", "--wait", WAIT, "--stream", name)

@@ -16,9 +16,9 @@ from catalog.lake import open_catalog
 from catalog.progress import Offsets, Totals, table_progress
 from catalog.settings import LakeSettings
 from stream_jobs.faults import POINTS
-from tests.drivers import Beside, Driver, Own, await_state, beside, is_paused, state
+from tests.drivers import Beside, Own, await_state, await_turns, beside, is_paused, reason
 from tests.long import chosen
-from tests.stack import Stack, eventually
+from tests.stack import WAIT, Stack, eventually
 from tests.streams import add_stream, holds_exactly, send, some_events
 
 pytestmark = pytest.mark.stack
@@ -46,7 +46,7 @@ def second(stack: Stack, pair: tuple[str, str]) -> Iterator[Beside]:
 
 
 def verify(stack: Stack, streams: tuple[str, str]) -> None:
-    stack.sluice("verify", "--wait", "120", "-s", streams[0], "-s", streams[1])
+    stack.sluice("verify", "--wait", WAIT, "-s", streams[0], "-s", streams[1])
 
 
 def counted(lake: LakeSettings, streams: tuple[str, str]) -> dict[str, tuple[Offsets, Totals]]:
@@ -61,9 +61,7 @@ def counted(lake: LakeSettings, streams: tuple[str, str]) -> dict[str, tuple[Off
 def test_one_that_was_paused_commits_nothing_once_another_took_over(
     where: str, stack: Stack, pair: tuple[str, str], second: Beside, lake: LakeSettings
 ) -> None:
-    jobs: tuple[Driver, Driver] = (Own(stack), second)
-    eventually(lambda: sorted(map(state, jobs)) == ["running", "standby"], 120, "one runs, one waits")
-    active, waiting = sorted(jobs, key=state)
+    active, waiting = await_turns(Own(stack), second)
     run = uuid.uuid4().hex
     (active.scratch / "stop-at").write_text(where)
     for name in pair:
@@ -79,7 +77,7 @@ def test_one_that_was_paused_commits_nothing_once_another_took_over(
     await_state(active, "standby")
     assert active.pid == paused, "it waits its turn in the same process"
     if where != "after-silver":  # then this stream's batch is whole
-        assert "was paused and fenced off" in active.health()["reason"]
+        eventually(lambda: "was paused and fenced off" in reason(active), 20, "it says why")
     assert counted(lake, pair) == before
     verify(stack, pair)
     holds_exactly(lake, pair[0], run, some_events(run, 0, 200))
@@ -96,8 +94,7 @@ def test_of_two_that_start_at_once_one_waits(
         second.start()
         restarted.result()
     stack.await_ready("stream", other_than=before)
-    jobs: tuple[Driver, Driver] = (Own(stack), second)
-    eventually(lambda: sorted(map(state, jobs)) == ["running", "standby"], 120, "one runs, one waits")
+    await_turns(Own(stack), second)
     for name in pair:
         send(stack, name, some_events(run, 0, 200))
     verify(stack, pair)

@@ -12,8 +12,8 @@ import httpx
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
-from tests.gateway import LINES, Gateway, reading, running_gateway
-from tests.stack import Stack, eventually
+from tests.gateway import LINES, SLOWEST, Gateway, reading, running_gateway
+from tests.stack import Stack, eventually, patient
 
 pytestmark = pytest.mark.stack
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.stack
 def gateway(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with running_gateway(
         stack, tmp_path_factory.mktemp("contracts"), produce_timeout="5", max_events="1000", max_body_bytes="100000",
-        read_timeout="1", max_event_bytes="50000", max_in_flight_bytes="200000",
+        read_timeout="4", max_event_bytes="50000", max_in_flight_bytes="200000",
     ) as running:  # fmt: skip
         yield running
 
@@ -138,17 +138,23 @@ def test_a_chunked_body_is_bounded_too(gateway: Gateway) -> None:
     address = f"{gateway.url}/v1/streams/{stream}/events"
     kind = {"content-type": "application/json"}
     assert (
-        httpx.post(address, content=iter([reading("a", 1)[:5], reading("a", 1)[5:]]), headers=kind).status_code == 202
+        httpx.post(
+            address, content=iter([reading("a", 1)[:5], reading("a", 1)[5:]]), headers=kind, timeout=SLOWEST
+        ).status_code
+        == 202
     )
     with contextlib.suppress(httpx.TransportError):  # the answer may come before all of the body went out
-        assert httpx.post(address, content=(b" " * 50_000 for _ in range(10)), headers=kind).status_code == 413
+        assert (
+            httpx.post(address, content=(b" " * 50_000 for _ in range(10)), headers=kind, timeout=SLOWEST).status_code
+            == 413
+        )
     assert len(gateway.records(stream)) == 1
 
 
 def _open(gateway: Gateway, stream: str, announced: int) -> socket.socket:
     """A request whose body never comes."""
     host, port = gateway.url.removeprefix("http://").split(":")
-    connection = socket.create_connection((host, int(port)), timeout=20)
+    connection = socket.create_connection((host, int(port)), timeout=SLOWEST)
     head = f"POST /v1/streams/{stream}/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
     connection.sendall(f"{head}content-length: {announced}\r\n\r\n{{".encode())
     return connection
@@ -157,13 +163,13 @@ def _open(gateway: Gateway, stream: str, announced: int) -> socket.socket:
 def test_a_slow_body_is_ended_and_bytes_in_flight_are_bounded(gateway: Gateway) -> None:
     stream = gateway.stream("gw_slow")
     with _open(gateway, stream, 90_000) as one, _open(gateway, stream, 90_000) as other:
-        eventually(lambda: gateway.ready()["in_flight"]["bytes"] > 180_000, 5, "two bodies in flight")
+        eventually(lambda: gateway.ready()["in_flight"]["bytes"] > 180_000, 20, "two bodies in flight")
         crowded = gateway.post(stream, b" " * 50_000 + reading("a", 1))
         assert (crowded.status_code, crowded.json()["type"]) == (503, "urn:sluice:problem:overloaded")
         assert crowded.headers["retry-after"] == "1"
         assert one.recv(1000).startswith(b"HTTP/1.1 408")
         assert other.recv(1000).startswith(b"HTTP/1.1 408")
-    assert gateway.ready()["in_flight"]["bytes"] == 0
+    eventually(lambda: gateway.ready()["in_flight"]["bytes"] == 0, 20, "nothing is held")
     assert gateway.post(stream, reading("a", 1)).status_code == 202
 
 
@@ -187,7 +193,7 @@ class Ledger:
         self._stream = stream
 
     async def run(self, until: Callable[[], bool], senders: int = 8) -> None:
-        async with httpx.AsyncClient(timeout=30) as client:
+        async with httpx.AsyncClient(timeout=SLOWEST) as client:
             await asyncio.gather(*(self._send(client, sender, until) for sender in range(senders)))
 
     async def _send(self, client: httpx.AsyncClient, sender: int, until: Callable[[], bool]) -> None:
@@ -262,7 +268,7 @@ def test_a_stop_under_load_finishes_what_is_under_way(stack: Stack, tmp_path: Pa
             sending = asyncio.create_task(ledger.run(ended.is_set))
             await _until(lambda: len(ledger.acknowledged) > 500)
             own.process.terminate()
-            await asyncio.to_thread(own.process.wait, 40)
+            await asyncio.to_thread(own.process.wait, patient(40))
             ended.set()
             await sending
 
@@ -272,6 +278,6 @@ def test_a_stop_under_load_finishes_what_is_under_way(stack: Stack, tmp_path: Pa
 
 
 async def _until(condition: Callable[[], bool], limit: float = 60) -> None:
-    async with asyncio.timeout(limit):
+    async with asyncio.timeout(patient(limit)):
         while not condition():  # noqa: ASYNC110 - the condition is another process's
             await asyncio.sleep(0.02)

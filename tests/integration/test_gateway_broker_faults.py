@@ -5,7 +5,6 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 
@@ -44,7 +43,7 @@ def test_a_paused_broker_costs_nobody_anything(gateway: Gateway, stack: Stack) -
     emptied(gateway)
     assert ledger.problems == set()
     ledger.check()
-    metrics = httpx.get(f"{gateway.url}/metrics").text
+    metrics = gateway.metrics()
     drained = next(
         line for line in metrics.splitlines() if line.startswith("sluice_gateway_spool_drained_events_total")
     )

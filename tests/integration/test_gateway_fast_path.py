@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.gateway import Gateway, reading, running_gateway
+from tests.gateway import SLOWEST, Gateway, reading, running_gateway
 from tests.stack import Stack, eventually
 
 pytestmark = pytest.mark.stack
@@ -64,7 +64,7 @@ class Wire:
 
     def __init__(self, gateway: Gateway) -> None:
         host, port = gateway.url.removeprefix("http://").split(":")
-        self.socket = socket.create_connection((host, int(port)), timeout=30)
+        self.socket = socket.create_connection((host, int(port)), timeout=SLOWEST)
         self._rest = b""
 
     def __enter__(self) -> "Wire":
@@ -132,7 +132,7 @@ def test_answers_come_in_the_order_of_the_requests(gateway: Gateway, stream: str
         )
         found = [wire.answer() for _ in range(11)]
     assert [json.loads(body)["events"][0]["id"] for _, _, body in found[::2]] == keys
-    assert {body for _, _, body in found[1::2]} == {httpx.get(f"{gateway.url}/healthz").content}
+    assert {body for _, _, body in found[1::2]} == {httpx.get(f"{gateway.url}/healthz", timeout=SLOWEST).content}
 
 
 @pytest.mark.parametrize(("version", "more"), [("1.0", {}), ("1.1", {"connection": "close"})])
@@ -160,7 +160,7 @@ def test_a_body_that_does_not_come_is_answered_and_what_is_held_for_it_given_bac
         gone.socket.sendall(cut)
 
     def held() -> bool:
-        lines = httpx.get(f"{gateway.url}/metrics").text.splitlines()
+        lines = gateway.metrics().splitlines()
         kept = {
             line.split()[0]: float(line.split()[1]) for line in lines if line.startswith("sluice_gateway_in_flight")
         }

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from tests.gateway import LINES, Gateway, reading, running_gateway
-from tests.stack import Stack
+from tests.gateway import LINES, SLOWEST, Gateway, reading, running_gateway
+from tests.stack import Stack, eventually
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -59,7 +59,7 @@ def test_bombs_and_broken_bodies_leave_nothing_behind(gateway: Gateway, encoding
         assert answer.status_code == status, answer.text
         assert status == 202 or answer.headers["content-type"] == "application/problem+json"
     assert len(gateway.records(stream)) == 1
-    assert gateway.ready()["in_flight"]["bytes"] == 0
+    eventually(lambda: gateway.ready()["in_flight"]["bytes"] == 0, 20, "nothing is held")
 
 
 def test_other_encodings_are_told_what_is_taken(gateway: Gateway) -> None:
@@ -73,7 +73,7 @@ def test_a_compressed_body_may_come_in_chunks(gateway: Gateway) -> None:
     packed = gzip.compress(reading("a", 1))
     head = {"content-type": "application/json", "content-encoding": "gzip"}
     address = f"{gateway.url}/v1/streams/{stream}/events"
-    assert httpx.post(address, content=iter([packed[:7], packed[7:]]), headers=head).status_code == 202
+    assert httpx.post(address, content=iter([packed[:7], packed[7:]]), headers=head, timeout=SLOWEST).status_code == 202
     assert [r.value for r in gateway.records(stream)] == [reading("a", 1)]
 
 
@@ -122,13 +122,13 @@ def test_counts_are_enough_for_some(gateway: Gateway) -> None:
         ("", {"prefer": "handling=lenient, Return=Minimal; a=b"}, True, "return=minimal"),
         ("", {"prefer": "return=representation"}, False, None),
     ):
-        answer = httpx.post(address + query, content=body, headers=LINES | prefer)
+        answer = httpx.post(address + query, content=body, headers=LINES | prefer, timeout=SLOWEST)
         told = {"stream": stream, "accepted": 2, "refused": 1}
         assert answer.status_code == 207
         assert ("events" not in answer.json()) is counted
         assert {name: value for name, value in answer.json().items() if name != "events"} == told
         assert answer.headers.get("preference-applied") == applied
-    assert httpx.post(f"{address}?verdicts=few", content=body, headers=LINES).status_code == 400
+    assert httpx.post(f"{address}?verdicts=few", content=body, headers=LINES, timeout=SLOWEST).status_code == 400
     assert len(gateway.records(stream)) == 12
 
 

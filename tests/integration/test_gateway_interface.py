@@ -27,8 +27,8 @@ from schemathesis.generation import GenerationMode
 from catalog.contract import SUFFIX
 from catalog.settings import BUNDLED_CONTRACTS
 from ingest_gateway.bodies import TAKEN
-from tests.gateway import Gateway, running_gateway
-from tests.stack import CHECKOUT, Stack, eventually
+from tests.gateway import SLOWEST, Gateway, running_gateway
+from tests.stack import CHECKOUT, Stack, eventually, patient
 
 pytestmark = pytest.mark.stack
 KITCHEN_SINK = CHECKOUT / "tests" / "contracts" / f"kitchen_sink{SUFFIX}"
@@ -84,7 +84,7 @@ def exercise(operation: Any, mode: GenerationMode, examples: int) -> Counter[tup
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(BOUNDED, max_examples=examples)
     def ask(case: Any) -> None:
-        answer = case.call(timeout=30)
+        answer = case.call(timeout=SLOWEST)
         case.validate_response(answer, checks=checks)
         seen[case.media_type or "", answer.status_code] += 1
 
@@ -197,7 +197,7 @@ DECLARED = {202, 207, 400, 401, 408, 413, 415, 422}
 
 def test_no_body_makes_the_gateway_fail(gateway: Gateway, orders: str) -> None:
     statuses: Counter[int] = Counter()
-    with httpx.Client(base_url=gateway.url, timeout=30) as client:
+    with httpx.Client(base_url=gateway.url, timeout=SLOWEST) as client:
 
         @given(BROKEN, HEADERS)
         @settings(BOUNDED, max_examples=1000)
@@ -216,10 +216,12 @@ def test_no_body_makes_the_gateway_fail(gateway: Gateway, orders: str) -> None:
 def test_the_programs_that_a_stream_shows_send_an_event(
     gateway: Gateway, orders: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shown = httpx.get(f"{gateway.url}/v1/streams/{orders}").json()["examples"]
+    shown = httpx.get(f"{gateway.url}/v1/streams/{orders}", timeout=SLOWEST).json()["examples"]
     exec(compile(shown["python"], "example", "exec"), {})
     assert capsys.readouterr().out.startswith("accepted ")
-    done = subprocess.run(["bash", "-c", shown["curl"]], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        ["bash", "-c", shown["curl"]], capture_output=True, text=True, timeout=patient(60), check=True
+    )
     assert " 202 " in done.stdout.splitlines()[0]
     sent = [
         json.loads(r.value)
@@ -230,7 +232,7 @@ def test_the_programs_that_a_stream_shows_send_an_event(
 
 
 def test_a_form_that_is_sent_is_a_record_like_any_other(gateway: Gateway, sink: str) -> None:
-    with httpx.Client(base_url=gateway.url, headers={"accept": "text/html"}) as browser:
+    with httpx.Client(base_url=gateway.url, headers={"accept": "text/html"}, timeout=SLOWEST) as browser:
         hidden = dict(
             re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', browser.get(f"/forms/{sink}").text)
         )

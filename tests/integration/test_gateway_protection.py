@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.gateway import LINES, Gateway, Keys, reading, running_gateway
+from tests.gateway import LINES, SLOWEST, Gateway, Keys, reading, running_gateway
 from tests.identity import AUDIENCE, OTHER_RSA, Provider, token
-from tests.stack import Stack, eventually
+from tests.stack import Stack, eventually, patient
 
 pytestmark = pytest.mark.stack
 ANYONE = "    customProperties:\n      - {property: anonymousSubmission, value: true}\n"
@@ -56,7 +56,10 @@ def test_scopes_are_kept(gateway: Gateway, keys: Keys) -> None:
     mine, others = gateway.stream("gw_mine"), gateway.stream("gw_others")
     _, header = keys.add(f"submit:{mine}")
     eventually(lambda: gateway.post(mine, reading("a", 1), header).status_code == 202, 20, "key counts")
-    assert gateway.post(others, reading("a", 1), header).status_code == 403
+    assert {gateway.post(others, reading("a", 1), header).status_code for _ in range(8)} <= {401, 403}
+    eventually(
+        lambda: gateway.post(others, reading("a", 1), header).status_code == 403, 20, "every worker knows the key"
+    )
     assert gateway.records(others) == []
 
 
@@ -99,7 +102,11 @@ def test_no_secret_and_no_payload_is_in_the_logs(gateway: Gateway, keys: Keys) -
         return sent[-1]
 
     key_id, header = keys.add(f"submit:{stream}")
-    eventually(lambda: gateway.post(stream, reading(mark(), 1), header).status_code == 202, 20, "key counts")
+    eventually(
+        lambda: all(gateway.post(stream, reading(mark(), 1), header).status_code == 202 for _ in range(8)),
+        20,
+        "key counts",
+    )
     key = header["authorization"].removeprefix("Bearer ")
     sent += [key, key.rpartition("_")[2]]
     form = {"content-type": "application/x-www-form-urlencoded"}
@@ -123,10 +130,14 @@ def test_no_secret_and_no_payload_is_in_the_logs(gateway: Gateway, keys: Keys) -
         (b"{}", header | {"content-encoding": mark()}),
     ):
         statuses.add(gateway.post(stream, content, headers).status_code)
-    statuses.add(httpx.post(f"{gateway.url}/v1/streams/{stream}/events?verdicts={mark()}&key={mark()}").status_code)
-    httpx.get(f"{gateway.url}/v1/streams/{stream}?key={mark()}", headers=header)
-    httpx.post(f"{gateway.url}/forms/{stream}", data={"sensor": mark(), "value": mark()})
-    with socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2])), timeout=20) as raw:
+    statuses.add(
+        httpx.post(
+            f"{gateway.url}/v1/streams/{stream}/events?verdicts={mark()}&key={mark()}", timeout=SLOWEST
+        ).status_code
+    )
+    httpx.get(f"{gateway.url}/v1/streams/{stream}?key={mark()}", headers=header, timeout=SLOWEST)
+    httpx.post(f"{gateway.url}/forms/{stream}", data={"sensor": mark(), "value": mark()}, timeout=SLOWEST)
+    with socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2])), timeout=SLOWEST) as raw:
         raw.sendall(f"{mark()} {mark()}\r\n\r\n".encode())
         assert raw.recv(1000)
     assert statuses >= {202, 400, 401, 415, 422}
@@ -150,7 +161,7 @@ def test_a_start_that_would_let_anybody_in_ends_in_one_line(
     own = {f"SLUICE_GATEWAY_{name}": value.format(broken=broken) for name, value in settings.items()}
     done = subprocess.run(
         [sys.executable, "-m", "ingest_gateway"], env={**os.environ, **stack.env(), **own}, capture_output=True,
-        text=True, timeout=60, check=False,
+        text=True, timeout=patient(60), check=False,
     )  # fmt: skip
     assert done.returncode == 1
     assert reason in done.stderr

@@ -9,13 +9,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from ingest_gateway.spool import offline
 from tests.gateway import Gateway, reading
 from tests.ledger import Ledger, emptied, paused, spooling, until
-from tests.stack import Stack, eventually
+from tests.stack import CHECKOUT, Stack, eventually, patient
 
 pytestmark = pytest.mark.stack
 
@@ -81,9 +80,7 @@ def test_an_event_that_its_topic_refuses_is_set_aside_and_goes_when_it_may(stack
         assert gateway.ready()["spool"]["state"] == "empty"
         assert gateway.post(stream, reading("a", 9)).json()["events"][0]["status"] == "accepted"
         assert {json.loads(r.value)["value"] for r in gateway.records(stream)} == {0, 1, 3, 9}
-        eventually(
-            lambda: "sluice_gateway_spool_aside_events 1.0" in httpx.get(f"{gateway.url}/metrics").text, 20, "metric"
-        )
+        eventually(lambda: gateway.metric("sluice_gateway_spool_aside_events") == 1, 20, "metric")
     assert [json.loads(line)["id"] for line in offline.exported(tmp_path / "spool", stream)] == ["k2"]
     gateway.widen(stream, "10000")
     with spooling(stack, tmp_path) as gateway:
@@ -156,8 +153,8 @@ def test_a_stop_while_events_are_spooled_keeps_them(stack: Stack, tmp_path: Path
 def test_the_command_lists_exports_and_drains(stack: Stack, tmp_path: Path) -> None:
     def spool(*arguments: str, code: int = 0) -> str:
         command = [sys.executable, "-P", "-m", "infra.cli", "spool", *arguments, "--folder", str(tmp_path / "spool")]
-        environ = {**os.environ, **stack.env(), "PYTHONPATH": str(Path.cwd())}
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120)
+        environ = {**os.environ, **stack.env(), "PYTHONPATH": str(CHECKOUT)}
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=patient(120))
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout if code == 0 else done.stderr
 

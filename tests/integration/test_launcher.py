@@ -1,10 +1,12 @@
 """The launcher on real processes. Servers alone suffice, and only those that a test needs."""
 
+import contextlib
 import hashlib
 import json
 import os
 import pwd
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -22,7 +24,7 @@ import pytest
 from infra.native import processes
 from infra.native.cache import cache_folder
 from infra.native.components import components
-from tests.stack import CHECKOUT, PORTS_OF_A_STACK, Stack, eventually, free_port_base
+from tests.stack import CHECKOUT, PORTS_OF_A_STACK, Stack, eventually, free_port_base, patient
 
 pytestmark = pytest.mark.stack
 
@@ -61,16 +63,12 @@ def servers() -> Iterator[Stack]:
 
 def belonging_to(stack: Stack) -> list[psutil.Process]:
     """Every process that was started for a stack, the supervisor too."""
-    found = []
+    found = {process.pid: process for process in processes.marked(identity(stack))}
     for process in psutil.process_iter():
-        try:
-            if any(str(stack.state) in argument for argument in process.cmdline()) or any(
-                process.pid == child.pid for child in processes.marked(identity(stack))
-            ):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return [process for process in found if process.pid != os.getpid()]
+        with contextlib.suppress(psutil.Error):
+            if any(str(stack.state) in argument for argument in process.cmdline()):
+                found[process.pid] = process
+    return [process for pid, process in found.items() if pid != os.getpid()]
 
 
 def identity(stack: Stack) -> str:
@@ -203,12 +201,12 @@ def test_a_killed_kafka_returns_with_its_records(servers: Stack) -> None:
         "asyncio.run(main(*sys.argv[1:]))\n"
     )
     server = servers.env()["SLUICE_KAFKA_BOOTSTRAP"]
-    subprocess.run([sys.executable, "-c", script, "write", server], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script, "write", server], check=True, timeout=patient(60))
     pid = servers.pid("kafka")
     servers.kill("kafka")
     servers.await_ready("kafka", other_than=pid)
     read = subprocess.run(
-        [sys.executable, "-c", script, "read", server], check=True, timeout=60, capture_output=True, text=True
+        [sys.executable, "-c", script, "read", server], check=True, timeout=patient(60), capture_output=True, text=True
     )
     assert read.stdout.strip() == "True"
 
@@ -296,7 +294,7 @@ def test_a_ctrl_c_during_up_leaves_nothing(fresh: Stack) -> None:
     ) as up:
         eventually(lambda: len(belonging_to(fresh)) >= 3, 60, "some parts started")
         os.killpg(up.pid, signal.SIGINT)
-        assert up.wait(60) == 130
+        assert up.wait(patient(60)) == 130
     assert belonging_to(fresh) == []
 
 
@@ -323,7 +321,12 @@ def test_a_deleted_checkout_takes_its_processes_with_it(fresh: Stack) -> None:
     fresh.up("minio")
     left = belonging_to(fresh)
     assert len(left) == 2
-    shutil.rmtree(fresh.state)
+
+    def deleted() -> bool:
+        shutil.rmtree(fresh.state, ignore_errors=True)  # a process may write into it meanwhile
+        return not fresh.state.exists()
+
+    eventually(deleted, 20, "the folder is gone")
     eventually(lambda: not any(process.is_running() for process in left), 60, "all ended")
 
 
@@ -360,7 +363,7 @@ def test_root_runs_postgresql_without_its_rights_and_opens_no_folder(fresh: Stac
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_an_ordinary_user_runs_a_stack(folder: Path) -> None:
     """The user has a checkout of its own and finds a filled cache that it may only read."""
-    user = "sluice-test"
+    user = f"sluice-{secrets.token_hex(4)}"  # another run may be under way, or have been killed
     subprocess.run(
         ["useradd", "--create-home", "--home-dir", str(folder / "home"), user], check=True, capture_output=True
     )

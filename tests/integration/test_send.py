@@ -10,7 +10,7 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from infra.demo.generate import orders, write_ndjson
-from tests.stack import Stack, eventually, free_port_base
+from tests.stack import Stack, ending_with_us, eventually, free_port, patient
 
 pytestmark = pytest.mark.stack
 
@@ -78,7 +78,10 @@ def gateway(stack: Stack, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """A gateway of the test's own on the stack's broker, which it may kill."""
     environment = {**os.environ, **stack.env(), "SLUICE_GATEWAY_HOST": "127.0.0.1", "SLUICE_GATEWAY_PORT": str(port)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "ingest_gateway"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ending_with_us([sys.executable, "-m", "ingest_gateway"]),
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         yield process
@@ -89,7 +92,7 @@ def gateway(stack: Stack, port: int) -> Iterator[subprocess.Popen[bytes]]:
 
 def answers(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
+        return httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=60).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -172,24 +175,32 @@ def test_what_cannot_be_done_is_told_in_one_line(stack: Stack, arguments: tuple[
 def test_a_gateway_that_comes_later_gets_everything(stack: Stack, tail: Tail, tmp_path: Path) -> None:
     made = fresh_orders(50)
     write_ndjson(made, tmp_path / "a.ndjson")
-    port = free_port_base()
-    with sending(stack, tmp_path / "a.ndjson", port, patience=60) as send:
+    port = free_port()
+    with sending(stack, tmp_path / "a.ndjson", port, patience=300) as send:
         eventually(lambda: "nothing answers there; next try in" in send.said(), what="word of the gateway's absence")
         with gateway(stack, port):
-            assert send.process.wait(60) == 0, send.said()
+            assert send.process.wait(patient(60)) == 0, send.said()
     assert set(tail.events()) == {order["order_id"] for order in made}
 
 
 def test_a_kill_in_the_middle_loses_nothing_that_was_acknowledged(stack: Stack, tail: Tail, tmp_path: Path) -> None:
-    made = fresh_orders(40_000)
+    made = fresh_orders(10_000)
     write_ndjson(made, tmp_path / "a.ndjson")
-    port = free_port_base()
+    port = free_port()
     with gateway(stack, port) as server:
         eventually(lambda: answers(port), what="the gateway")
-        with sending(stack, tmp_path / "a.ndjson", port, patience=2) as send:
+        with sending(stack, "-", port, patience=2) as send:
+            assert send.process.stdin is not None
+            lines = (tmp_path / "a.ndjson").read_text().splitlines(keepends=True)
+            send.process.stdin.writelines(lines[: len(lines) // 2])
+            send.process.stdin.flush()
             eventually(tail.events, what="the first records")
             server.send_signal(signal.SIGKILL)
-            assert send.process.wait(60) == 1, send.said()
+            server.wait()
+            with suppress(BrokenPipeError):  # it gives up before it has read them all
+                send.process.stdin.writelines(lines[len(lines) // 2 :])
+                send.process.stdin.close()
+            assert send.process.wait(patient(60)) == 1, send.said()
             told = json.loads(send.printed())
     arrived = set(tail.events())
     assert 0 < told["taken"] < len(made)
@@ -197,8 +208,8 @@ def test_a_kill_in_the_middle_loses_nothing_that_was_acknowledged(stack: Stack, 
     assert f"{told['taken']:,} of the {told['read']:,} records read so far were acknowledged" in send.said()
     with gateway(stack, port):
         eventually(lambda: answers(port), what="the gateway")
-        with sending(stack, tmp_path / "a.ndjson", port, patience=60) as send:
-            assert send.process.wait(120) == 0, send.said()
+        with sending(stack, tmp_path / "a.ndjson", port, patience=300) as send:
+            assert send.process.wait(patient(120)) == 0, send.said()
     assert set(tail.events()) == {order["order_id"] for order in made}
 
 
@@ -240,10 +251,12 @@ class Sending:
 
 
 @contextmanager
-def sending(stack: Stack, file: Path, port: int, patience: float) -> Iterator[Sending]:
+def sending(stack: Stack, file: Path | str, port: int, patience: float) -> Iterator[Sending]:
+    """Of a file, or of what is written to its input (`-`)."""
     process = stack.popen(
-        "send", str(file), "--stream", "orders", "--id-from", "order_id", "--json",
+        "send", str(file), "--stream", "orders", "--id-from", "order_id", "--json", "--format", "ndjson",
         "--url", f"http://127.0.0.1:{port}", "--patience", str(patience),
+        stdin=subprocess.PIPE if file == "-" else subprocess.DEVNULL,
     )  # fmt: skip
     found = Sending(process)
     found.listen()

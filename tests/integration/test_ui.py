@@ -13,7 +13,7 @@ from tests.stack import Stack
 
 pytestmark = pytest.mark.stack
 
-LIMIT = 60
+LIMIT = 300
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from catalog.lake import open_catalog
 from catalog.ops_tables import LEDGER
 from catalog.settings import LakeSettings
 from ingest_gateway.client import Event
-from tests.stack import Stack, eventually
+from tests.stack import WAIT, Stack, eventually
 from tests.streams import add_stream, send
 
 pytestmark = pytest.mark.stack
@@ -55,7 +55,7 @@ def tampered(request: pytest.FixtureRequest, stack: Stack, contracts: Path, lake
     name = f"tampered_{request.param}_{uuid.uuid4().hex[:8]}"
     add_stream(stack, contracts, name, entity=request.param == "entity")
     send(stack, name, events(name, 60, keys=1000))
-    stack.sluice("verify", "--deep", "--wait", "90", "--stream", name)
+    stack.sluice("verify", "--deep", "--wait", WAIT, "--stream", name)
     yield name
     (contracts / f"{name}.odcs.yaml").unlink()
 
@@ -120,7 +120,7 @@ def test_compaction_by_anybody_is_no_deviation_and_no_tag_is_left(
 ) -> None:
     name = tampered
     send(stack, name, events(f"{name}-more", 20, keys=7))
-    stack.sluice("verify", "--wait", "90", "--stream", name)
+    stack.sluice("verify", "--wait", WAIT, "--stream", name)
     for layer in ("bronze", "silver", "quarantine"):
         query.rows(lake, f"alter table {layer}.{name} execute optimize")
     checked(stack, name, code=0)
@@ -134,8 +134,8 @@ def test_a_stored_gold_model_is_recomputed(stack: Stack, lake: LakeSettings) -> 
     ids = [str(uuid.uuid4()) for _ in range(3)]
     orders = [Event(order, orjson.dumps({**body, "order_id": order})) for order in ids]
     send(stack, "orders", orders)
-    stack.sluice("verify", "--wait", "90", "--stream", "orders")
-    assert stack.run("verify", "--deep", "--wait", "90", "--stream", "orders").returncode == 0
+    stack.sluice("verify", "--wait", WAIT, "--stream", "orders")
+    assert stack.run("verify", "--deep", "--wait", WAIT, "--stream", "orders").returncode == 0
     table = "gold.revenue_by_product_minute"
     there = f"select 1 as there from {table} where product_id = 'VERI009'"
     eventually(lambda: query.rows(lake, there), 120, "gold has the orders")

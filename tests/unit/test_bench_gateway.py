@@ -55,7 +55,7 @@ TAKEN = b"HTTP/1.1 202 Accepted\r\nx: y\r\ncontent-length: 5\r\n\r\nhello"
 def test_a_closed_loop_counts_the_events_that_were_accepted() -> None:
     found = run(TAKEN)
     assert set(found["statuses"]) == {"202"}
-    assert found["accepted_events"] == 100 * found["statuses"]["202"] > 300
+    assert found["accepted_events"] == 100 * found["statuses"]["202"] > 0
     assert found["lost"] == 0
 
 

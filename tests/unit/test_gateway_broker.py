@@ -6,12 +6,13 @@ from typing import Any
 
 from ingest_gateway.broker import Broker
 from ingest_gateway.settings import GatewaySettings
+from tests.stack import patient
 
 
 async def ends(work: Coroutine[Any, Any, None]) -> bool:
     """Whether it ends by itself."""
     task = asyncio.create_task(work)
-    done, _ = await asyncio.wait((task,), timeout=10)
+    done, _ = await asyncio.wait((task,), timeout=patient(10))
     return bool(done)
 
 

@@ -22,6 +22,7 @@ from ingest_gateway.problems import Problem
 from ingest_gateway.settings import GatewaySettings, gateway_settings
 from ingest_gateway.streams import Streams
 from tests.identity import AUDIENCE, EC_KEY, ED_KEY, OTHER_RSA, RSA_KEY, Provider, published, token
+from tests.stack import patient
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def with_issuer(provider: Provider, story: Callable[[Ask], Awaitable[None]], **o
 
 async def insist(ask: Ask, text: str) -> Caller:
     """Ask until the token is taken: the provider is not asked again at once."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         while True:
             try:
                 return await ask(text)

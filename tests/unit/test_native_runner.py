@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -38,7 +39,9 @@ def runner(tmp_path: Path) -> Iterator[Callable[[Part], Runner]]:
 
     def make(part: Part, up: Callable[[str], bool] = lambda _: True) -> Runner:
         log = tmp_path / "log" / "sample.log"
-        made.append(Runner("sample", lambda: part, "unit-test", log, dict, threading.Condition(threading.RLock()), up))
+        # A runner ends whatever carries its mark: another run's must differ.
+        mark = f"unit-test-{uuid.uuid4()}"
+        made.append(Runner("sample", lambda: part, mark, log, dict, threading.Condition(threading.RLock()), up))
         return made[-1]
 
     yield make

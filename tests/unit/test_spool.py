@@ -15,6 +15,7 @@ from ingest_gateway.spool.backlog import SpoolRefuses
 from ingest_gateway.spool.drain import Refused, Stuck, next_pause
 from ingest_gateway.spool.segments import ASIDE, DAMAGED, SUFFIX
 from ingest_gateway.spool.spool import Spool
+from tests.stack import patient
 
 LIMIT = 1 << 20
 
@@ -64,7 +65,7 @@ async def spool_at(root: Path, kafka: ToldKafka, limit: int = LIMIT, drain: int 
 
 
 async def until(condition: Callable[[], bool], limit: float = 20) -> None:
-    async with asyncio.timeout(limit):
+    async with asyncio.timeout(patient(limit)):
         while not condition():  # noqa: ASYNC110 - the condition is other tasks' work
             await asyncio.sleep(0.005)
 
@@ -366,7 +367,7 @@ def test_later_events_never_overtake_and_the_spool_empties_under_load(tmp_path: 
         direct = 0
         async with spool_at(tmp_path, kafka, limit=64 << 20) as spool:
             for n in range(3000):
-                await asyncio.wait_for(spool.put("s", event("k", b"%d" % n + b"." * 500), overtaking=True), 5)
+                await asyncio.wait_for(spool.put("s", event("k", b"%d" % n + b"." * 500), overtaking=True), patient(60))
                 if n == 1000:
                     break
             kafka.up.set()

@@ -7,6 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from catalog.settings import lake_settings
+from tests.stack import patient
 
 PAGES = {
     "overview": "from ui import overview as page",
@@ -31,7 +32,7 @@ def _nobody_answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def shown(page: str) -> AppTest:
-    return AppTest.from_string(f"{PAGES[page]}\npage.page()", default_timeout=30).run()
+    return AppTest.from_string(f"{PAGES[page]}\npage.page()", default_timeout=patient(60)).run()
 
 
 @pytest.mark.parametrize("page", ["overview", "explore", "sql"])
