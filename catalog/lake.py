@@ -36,15 +36,15 @@ def prepare(settings: LakeSettings) -> None:
     try:
         with psycopg.connect(settings.catalog_uri, connect_timeout=10) as connection:
             connection.execute(CATALOG_TABLES)
-    except psycopg.OperationalError as failure:
-        raise SluiceError(f"The catalog database does not answer ({_host(settings.catalog_uri)}): {failure}") from None
+    except psycopg.Error as failure:
+        raise SluiceError(database_refusal(settings.catalog_uri, failure)) from None
     files = file_system(settings)
     try:
         if files.get_file_info(settings.bucket).type == FileType.NotFound:
             files.create_dir(settings.bucket)
     except OSError as failure:
         raise SluiceError(
-            f"The object store {settings.s3_endpoint} refuses bucket {settings.bucket}: {failure}"
+            f"The object store {settings.s3_endpoint} refuses bucket {settings.bucket} to {settings.s3_access_key!r}: {failure}"
         ) from None
     catalog = open_catalog(settings)
     for namespace in (BRONZE, SILVER, QUARANTINE, GOLD, OPS):
@@ -92,6 +92,14 @@ def jdbc_uri(uri: str) -> tuple[str, str, str]:
     return address, parts.username or "", parts.password or ""
 
 
-def _host(uri: str) -> str:
+def database_refusal(uri: str, failure: psycopg.Error) -> str:
+    """One line for a person: which database lets whom not do what. Never the password."""
     parts = urlsplit(uri)
-    return f"{parts.hostname}:{parts.port or 5432}"
+    text = failure.diag.message_primary or " ".join(str(failure).split())
+    where = f"{parts.hostname}:{parts.port or 5432}"
+    if isinstance(failure, psycopg.OperationalError) and "FATAL" not in text and failure.sqlstate is None:
+        return f"The catalog database {where} does not answer: {text}"
+    # What precedes the server's own words is the address once more.
+    return (
+        f"The catalog database {where} refuses {parts.username or 'nobody'!r}: {text.rpartition('FATAL: ')[2].strip()}"
+    )

@@ -115,6 +115,13 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except Exception as failure:
+        from catalog.refusals import refusal
+
+        if (refused := refusal(failure)) is None:
+            raise
+        print(f"error: {refused}", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

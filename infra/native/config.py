@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import hmac
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from catalog.errors import SluiceError
+from infra.access.accounts import ACCOUNTS, OPERATOR
 from infra.native.cache import cache_folder
 from infra.native.components import components
 
@@ -45,6 +47,7 @@ MEMORY = {
     "ui": "2g",
 }
 LOOPBACK = "127.0.0.1"
+STORE_ADMINISTRATOR = "administrator"  # of the object store; makes the accounts and is used for nothing else
 # What describes no server, and what it is if nobody says.
 LAKE_DEFAULTS = {"SLUICE_CONTRACTS": str(CHECKOUT / "catalog" / "contracts"), "SLUICE_TOPIC_PARTITIONS": "2"}
 
@@ -73,6 +76,12 @@ class Stack:
 
     def folder(self, *names: str) -> Path:
         return self.state.joinpath(*names)
+
+    def password(self, account: str) -> str:
+        """An account's password. All but the owner's follow from a kept one, so that an older stack has them too."""
+        if account == OPERATOR:
+            return self.passwords["lake"]
+        return hmac.digest(self.passwords["postgres"].encode(), account.encode(), "sha256").hex()[:40]
 
 
 def state_folder() -> Path:
@@ -204,7 +213,7 @@ def environment(state: Path) -> dict[str, str]:
 
 
 def variables(stack: Stack) -> dict[str, str]:
-    """The SLUICE_* variables of a stack."""
+    """The SLUICE_* variables of a stack, with the credentials that a person's commands have."""
     from infra.native.fetch import java_for_spark  # imported late: `status` needs no fetching
 
     cache = cache_folder()
@@ -212,13 +221,10 @@ def variables(stack: Stack) -> dict[str, str]:
         "SLUICE_STATE": str(stack.state),
         "SLUICE_BIND": stack.bind,
         "SLUICE_KAFKA_BOOTSTRAP": stack.address("kafka"),
-        "SLUICE_CATALOG_URI": f"postgresql://sluice:{stack.passwords['lake']}@{stack.address('postgres')}/lake",
         "SLUICE_CATALOG_NAME": "lake",
         "SLUICE_WAREHOUSE": "s3://lake/warehouse",
         "SLUICE_S3_ENDPOINT": f"http://{stack.address('minio')}",
         "SLUICE_S3_REGION": "us-east-1",
-        "SLUICE_S3_ACCESS_KEY": "sluice",
-        "SLUICE_S3_SECRET_KEY": stack.passwords["s3"],
         "SLUICE_TRINO_URL": f"http://{stack.address('trino')}",
         "SLUICE_GATEWAY_URL": f"http://{stack.address('gateway')}",
         "SLUICE_GATEWAY_HOST": stack.bind,
@@ -238,8 +244,30 @@ def variables(stack: Stack) -> dict[str, str]:
         **{name: os.environ.get(name) or value for name, value in stack.lake.items()},
         "SLUICE_SPARK_JARS": str(components()["spark-jars"].folder(cache)),
     }
+    values |= credentials(stack, OPERATOR)
     values |= {f"SLUICE_PORT_{name.upper()}": str(port) for name, port in stack.ports.items()}
     values |= {f"SLUICE_MEMORY_{part.upper()}": limit for part, limit in stack.memory.items()}
     with contextlib.suppress(SluiceError):  # commands that start no Spark do without
         values["SLUICE_JAVA"] = str(java_for_spark(cache).path)
     return values
+
+
+def credentials(stack: Stack, account: str | None) -> dict[str, str]:
+    """What opens tables to a part: an account's name and password, or nothing at all."""
+    user = f"{account}:{stack.password(account)}@" if account else ""
+    return {
+        "SLUICE_CATALOG_URI": f"postgresql://{user}{stack.address('postgres')}/lake",
+        "SLUICE_S3_ACCESS_KEY": account or "",
+        "SLUICE_S3_SECRET_KEY": stack.password(account) if account else "",
+    }
+
+
+def administration(stack: Stack) -> dict[str, str]:
+    """What only the step that makes the accounts is told."""
+    uri = f"postgresql://postgres:{stack.passwords['postgres']}@{stack.address('postgres')}/lake"
+    return {
+        "SLUICE_ADMIN_CATALOG_URI": uri,
+        "SLUICE_ADMIN_S3_ACCESS_KEY": STORE_ADMINISTRATOR,
+        "SLUICE_ADMIN_S3_SECRET_KEY": stack.passwords["s3"],
+        **{f"SLUICE_PASSWORD_{account.name.upper()}": stack.password(account.name) for account in ACCOUNTS},
+    }

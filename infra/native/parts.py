@@ -4,10 +4,18 @@ import sys
 from collections.abc import Callable, Iterable
 
 from catalog.errors import SluiceError
+from infra.access.accounts import OPERATOR
 from infra.native import probes
 from infra.native.cache import cache_folder
 from infra.native.components import components
-from infra.native.config import CHECKOUT, Stack, parse_memory
+from infra.native.config import (
+    CHECKOUT,
+    STORE_ADMINISTRATOR,
+    Stack,
+    administration,
+    credentials,
+    parse_memory,
+)
 from infra.native.kafka import kafka_part
 from infra.native.part import Part
 from infra.native.postgres import postgres_part
@@ -80,7 +88,7 @@ def build(stack: Stack, name: str) -> Part:
         "verify": _verify,
         "ui": _ui,
     }
-    return makers[name](stack) if name in makers else _step(name)
+    return makers[name](stack) if name in makers else _step(stack, name)
 
 
 def _python(*arguments: str) -> tuple[str, ...]:
@@ -100,7 +108,7 @@ def _minio(stack: Stack) -> Part:
         name="minio",
         command=(str(program), "server", str(data), "--address", f"{stack.bind}:{stack.ports['minio']}", "--quiet"),
         environment={
-            "MINIO_ROOT_USER": "sluice",
+            "MINIO_ROOT_USER": STORE_ADMINISTRATOR,
             "MINIO_ROOT_PASSWORD": stack.passwords["s3"],
             "MINIO_BROWSER": "off",
             "MINIO_UPDATE": "off",
@@ -115,10 +123,11 @@ def _minio(stack: Stack) -> Part:
     )
 
 
-def _step(name: str) -> Part:
+def _step(stack: Stack, name: str) -> Part:
     return Part(
         name=name,
         command=_python("-m", "infra.native.steps", name),
+        environment=credentials(stack, OPERATOR) | (administration(stack) if name == "catalog" else {}),
         ready=probes.process_only,
         healthy=probes.process_only,
         needs=NEEDS[name],
@@ -148,6 +157,7 @@ def _stream(stack: Stack) -> Part:
         name="stream",
         command=_python("-m", "stream_jobs"),
         environment={
+            **credentials(stack, "stream"),
             "JAVA_HOME": str(java_for_spark(cache_folder()).home),
             "PYSPARK_PYTHON": sys.executable,
             "SLUICE_STREAM_MEMORY": stack.memory["stream"],
@@ -168,6 +178,7 @@ def _maintenance(stack: Stack) -> Part:
     return Part(
         name="maintenance",
         command=_bounded(stack.memory["maintenance"], "-m", "catalog.maintenance"),
+        environment=credentials(stack, "maintenance"),
         ready=probes.http(f"{url}/healthz"),
         healthy=probes.http(f"{url}/healthz"),
         port=stack.ports["maintenance"],
@@ -193,6 +204,7 @@ def _verify(stack: Stack) -> Part:
     return Part(
         name="verify",
         command=_bounded(stack.memory["verify"], "-m", "stream_jobs.verify"),
+        environment=credentials(stack, "verify"),
         ready=probes.http(f"{url}/healthz"),
         healthy=probes.http(f"{url}/healthz"),
         port=stack.ports["verify"],

@@ -6,11 +6,18 @@ from catalog.errors import SluiceError
 
 
 def catalog() -> None:
-    """The bucket and the catalog's own tables, which Trino must find when it starts."""
+    """Accounts, where an administrator is named; the bucket and the catalog's own tables, which Trino must find at its start."""
     from catalog.lake import prepare
-    from catalog.settings import lake_settings
+    from catalog.settings import lake_settings, read_settings
+    from infra.access import database, object_store
+    from infra.access.accounts import AdminSettings
 
-    prepare(lake_settings())
+    lake, admin = lake_settings(), read_settings(AdminSettings)
+    if admin.admin_s3_access_key:
+        object_store.make_users(lake, admin.admin_s3_access_key, admin.admin_s3_secret_key, admin.passwords)
+    prepare(lake)
+    if admin.admin_catalog_uri:
+        database.make_roles(admin.admin_catalog_uri, admin.passwords)
 
 
 def tables() -> None:

@@ -43,7 +43,7 @@ class Supervisor:
                 lambda name=name: parts.build(self._stack(), name),  # type: ignore[misc]
                 stack.identity,
                 state / "log" / f"{name}.log",
-                lambda: config.variables(self._stack()),
+                lambda: _without_credentials(self._stack()),
                 self.changed,
                 self._is_up,
                 adopted,
@@ -125,6 +125,11 @@ class Supervisor:
         self.ended.set()
         with self.changed:
             self.changed.notify_all()
+
+
+def _without_credentials(stack: config.Stack) -> dict[str, str]:
+    """What every part is told. Which tables it reaches, it is told by its own account."""
+    return config.variables(stack) | config.credentials(stack, None)
 
 
 def bound_logs(folder: Path) -> None:

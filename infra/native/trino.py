@@ -11,6 +11,8 @@ from infra.native.fetch import java_for_trino
 from infra.native.java import class_archive
 from infra.native.part import Part
 
+ACCOUNT = "trino"
+
 
 def trino_part(stack: Stack) -> Part:
     server = components()["trino"].folder(cache_folder())
@@ -45,8 +47,8 @@ def trino_part(stack: Stack) -> Part:
             "io.trino.server.TrinoServer",
         ),
         environment={
-            "SLUICE_TRINO_DATABASE_PASSWORD": stack.passwords["lake"],
-            "SLUICE_TRINO_S3_SECRET": stack.passwords["s3"],
+            "SLUICE_TRINO_DATABASE_PASSWORD": stack.password(ACCOUNT),
+            "SLUICE_TRINO_S3_SECRET": stack.password(ACCOUNT),
         },
         ready=probes.trino(url, "select count(*) from lake.information_schema.schemata"),
         healthy=probes.http(f"{url}/v1/info"),
@@ -86,7 +88,7 @@ def lake_catalog(stack: Stack) -> dict[str, str]:
         "iceberg.jdbc-catalog.catalog-name": "lake",
         "iceberg.jdbc-catalog.driver-class": "org.postgresql.Driver",
         "iceberg.jdbc-catalog.connection-url": f"jdbc:postgresql://{stack.address('postgres')}/lake",
-        "iceberg.jdbc-catalog.connection-user": "sluice",
+        "iceberg.jdbc-catalog.connection-user": ACCOUNT,
         "iceberg.jdbc-catalog.connection-password": "${ENV:SLUICE_TRINO_DATABASE_PASSWORD}",
         "iceberg.jdbc-catalog.default-warehouse-dir": "s3://lake/warehouse",
         "iceberg.jdbc-catalog.schema-version": "V1",
@@ -94,7 +96,7 @@ def lake_catalog(stack: Stack) -> dict[str, str]:
         "s3.endpoint": f"http://{stack.address('minio')}",
         "s3.region": "us-east-1",
         "s3.path-style-access": "true",
-        "s3.aws-access-key": "sluice",
+        "s3.aws-access-key": ACCOUNT,
         "s3.aws-secret-key": "${ENV:SLUICE_TRINO_S3_SECRET}",
     }
 

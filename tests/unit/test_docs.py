@@ -16,6 +16,7 @@ from catalog.gold_refresh import GoldSettings
 from catalog.maintenance.settings import MaintenanceSettings
 from catalog.settings import LakeSettings
 from infra import cli
+from infra.access.accounts import AdminSettings
 from infra.native.config import MEMORY, PORT_NAMES
 from ingest_gateway.settings import GatewaySettings
 from stream_jobs.settings import StreamSettings
@@ -133,6 +134,7 @@ def known_settings() -> set[str]:
         StreamSettings,
         GoldSettings,
         VerifySettings,
+        AdminSettings,
         MaintenanceSettings,
     )
     built = {f"SLUICE_PORT_{name.upper()}" for name in PORT_NAMES} | {
@@ -152,7 +154,7 @@ def test_settings_that_are_named_exist(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [LakeSettings, StreamSettings, GoldSettings, VerifySettings, MaintenanceSettings],
+    [LakeSettings, StreamSettings, GoldSettings, VerifySettings, MaintenanceSettings, AdminSettings],
     ids=lambda kind: kind.__name__,
 )
 def test_every_setting_is_documented(kind: type[BaseSettings]) -> None:

@@ -1,0 +1,1 @@
+"""Who may do what: the accounts of the parts at the object store, in the catalog's database and in Trino."""
