@@ -43,6 +43,10 @@ class RowsMovedError(Exception):
     """Rows that this commit deletes are no longer where they were found: look them up again. Nothing was committed."""
 
 
+class FilesLateError(Exception):
+    """The files of this commit were written so long ago that they may be gone. Nothing was committed; the batch is done again."""
+
+
 class LakeTable:
     """One Iceberg table as the stream job writes it. Not thread-safe; one thread works on a stream at a time."""
 
@@ -66,7 +70,7 @@ class LakeTable:
         """Add staged files (and position deletes) and move the offsets, if the table is still where `base` says.
 
         `read_at` is the snapshot in which the deletes' positions were found. Raises FencedError if another writer was
-        there, RowsMovedError if a file that a delete points into is gone.
+        there, RowsMovedError if a file that a delete points into is gone, FilesLateError if those staged may be.
         """
         update: Any = self.java.newRowDelta() if staged.deletes else self.java.newAppend()
         for file in map(self._content_file, staged.files):
@@ -80,7 +84,7 @@ class LakeTable:
         update.set(names.P_OFFSETS, encode_offsets(offsets))
         update.set(names.P_TOTALS, encode_totals(totals))
         ensure_callback_server_started(self._spark.sparkContext._gateway)
-        fence = Unmoved(base.offsets, lambda: point(f"validated-{self.identifier.split('.')[0]}"))
+        fence = Unmoved(base.offsets, staged.written, lambda: point(f"validated-{self.identifier.split('.')[0]}"))
         update.validateWith(fence)
         try:
             update.commit()
@@ -106,7 +110,9 @@ class LakeTable:
         if java is None or java.getClass().getName() != f"{ICEBERG}.exceptions.ValidationException":
             return failure
         reason = f"{self.identifier}: {java.getMessage()}"
-        return FencedError(reason) if fence.moved else RowsMovedError(reason)
+        if fence.moved:
+            return FencedError(reason)
+        return FilesLateError(reason) if fence.late else RowsMovedError(reason)
 
 
 def _list(jvm: Any, values: Iterable[str]) -> Any:

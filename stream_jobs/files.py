@@ -1,5 +1,7 @@
 """Arrow tables → data files and position delete files in the object store, which belong to no snapshot yet."""
 
+import dataclasses
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
@@ -23,16 +25,17 @@ LONGEST_NAME, LONGEST_PATH = 200, 600
 @dataclass(frozen=True)
 class Staged:
     """Files that exist in the object store and belong to no snapshot yet, as JSON. `rows` are those of the data files; `into`
-    the data files that position deletes point into."""
+    the data files that position deletes point into, `written` is when the first of them was begun."""
 
     files: tuple[str, ...] = ()
     rows: int = 0
     deletes: tuple[str, ...] = ()
     into: frozenset[str] = frozenset()
+    written: float = dataclasses.field(default_factory=time.time, compare=False)
 
     def with_deletes(self, deletes: "Staged") -> "Staged":
         """These data files and those deletes."""
-        return Staged(self.files, self.rows, deletes.deletes, deletes.into)
+        return Staged(self.files, self.rows, deletes.deletes, deletes.into, min(self.written, deletes.written))
 
 
 @dataclass(frozen=True)
@@ -58,23 +61,25 @@ class TableFiles:
         """`rows`: the table's columns by name; one that is missing is null. One data file for each partition."""
         if not len(rows):
             return Staged()
-        fitted = self._fitted(rows)
+        begun, fitted = time.time(), self._fitted(rows)
         written = self._pool.map(lambda part: self._write(*part), self._partitions(fitted))
-        return Staged(tuple(written), len(rows))
+        return Staged(tuple(written), len(rows), written=begun)
 
     def delete(self, positions: Iterable[Position]) -> Staged:
         """One position delete file for each partition that is touched."""
+        begun = time.time()
         groups: dict[tuple[int, tuple[Any, ...]], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         for at in positions:
             groups[(at.spec_id, at.partition)][at.file].append(at.row)
         written = [self._write_delete(spec, part, found) for (spec, part), found in groups.items()]
-        return Staged(deletes=tuple(written), into=frozenset(file for found in groups.values() for file in found))
+        into = frozenset(file for found in groups.values() for file in found)
+        return Staged(deletes=tuple(written), into=into, written=begun)
 
     def _fitted(self, rows: pa.Table) -> pa.Table:
         columns = []
-        for field in self._form.arrow:
-            place = rows.schema.get_field_index(field.name)
-            columns.append(pa.nulls(len(rows), field.type) if place < 0 else rows.column(place).cast(field.type))
+        for column in self._form.arrow:
+            place = rows.schema.get_field_index(column.name)
+            columns.append(pa.nulls(len(rows), column.type) if place < 0 else rows.column(place).cast(column.type))
         return pa.Table.from_arrays(columns, schema=self._form.arrow)
 
     def _partitions(self, rows: pa.Table) -> Iterator[tuple[pa.Table, tuple[Any, ...]]]:

@@ -48,8 +48,10 @@ class JavaTables:
         deletes_out: Sequence[File],
         added: Iterable[str],
         deletes_added: Iterable[str],
+        written: float,
     ) -> None:
-        """Replace files by others that hold the same rows, if nobody has deleted rows of them since snapshot `read_at`.
+        """Replace files by others that hold the same rows, if nobody has deleted rows of them since snapshot `read_at`. The first
+        of the others was begun at `written`.
 
         Raises ConflictError.
         """
@@ -61,7 +63,7 @@ class JavaTables:
             update = update.deleteFile(self._file(table, _named("position-deletes", file)))
         for described in (*added, *deletes_added):
             update = update.addFile(self._file(table, described))
-        update.validateWith(Carried(update))
+        update.validateWith(Carried(update, written))
         try:
             update.commit()
         except Py4JJavaError as failure:

@@ -6,6 +6,7 @@ that nothing was deleted after that very snapshot. If something was, this step a
 check that the files in which they found rows are still there, and look the rows up again if not.)
 """
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import uuid4
@@ -45,10 +46,11 @@ class Replaced:
 def replace(tools: Tools, identifier: str, form: FileForm, group: Group) -> Replaced:
     """Raises ConflictError where somebody else rewrote or removed these files, or was faster each time; FormError."""
     point("before-rewrite")
+    begun = time.time()
     merged = merge(tools.files, form, group, tools.dead.of(group.deletes))
     for tried in range(1, TRIES + 1):
         try:
-            left = _commit(tools, identifier, form, group, merged)
+            left = _commit(tools, identifier, form, group, merged, begun)
         except ConflictError as lost:
             if tried == TRIES or isinstance(lost, GoneError):
                 orphans.remove(tools.files, [merged.path] if merged.path else [])
@@ -59,7 +61,7 @@ def replace(tools: Tools, identifier: str, form: FileForm, group: Group) -> Repl
     raise AssertionError("the last try returns or raises")
 
 
-def _commit(tools: Tools, identifier: str, form: FileForm, group: Group, merged: Merged) -> Amount:
+def _commit(tools: Tools, identifier: str, form: FileForm, group: Group, merged: Merged, begun: float) -> Amount:
     """On the newest snapshot."""
     now = tools.load(identifier)[1]
     live = {file.path for file in now.data}
@@ -76,7 +78,7 @@ def _commit(tools: Tools, identifier: str, form: FileForm, group: Group, merged:
     added = [merged.described] if merged.described is not None else []
     try:
         tools.java.rewrite(
-            identifier, now.snapshot_id, group.files, here, added, [described for described, _ in written]
+            identifier, now.snapshot_id, group.files, here, added, [described for described, _ in written], begun
         )
     except ConflictError:
         orphans.remove(tools.files, paths.values())

@@ -1,8 +1,10 @@
 """The stream job is killed between its commits, with its checkpoint gone; a second writer comes between.
 Nothing is lost, nothing doubles, and `verify` says so. That it finds what is wrong is tested in `test_verify`."""
 
+import dataclasses
 import json
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +17,12 @@ import pytest
 from pyspark.sql import SparkSession
 
 from catalog import query
+from catalog.ancestry import FILES_STAY
 from catalog.lake import file_system, open_catalog
-from catalog.progress import Totals
+from catalog.progress import Progress, Totals
 from catalog.settings import LakeSettings, read_settings
 from ingest_gateway.client import Event
-from stream_jobs.commit import FencedError, LakeTable, RowsMovedError
+from stream_jobs.commit import FencedError, FilesLateError, LakeTable, RowsMovedError
 from stream_jobs.faults import POINTS
 from stream_jobs.files import Position, TableFiles
 from stream_jobs.session import make_session
@@ -123,6 +126,24 @@ def test_of_two_writers_on_one_state_the_second_is_fenced_off(
     query.rows(lake, f"alter table {identifier} execute optimize")
     two.commit(staged[2], two.progress(), {0: 2}, Totals(rows=2, silver=2))
     assert one.progress().offsets == {0: 2}
+
+
+def test_files_that_lay_about_until_they_may_be_gone_as_orphans_are_not_committed(
+    stack: Stack, contracts: Path, lake: LakeSettings, spark: SparkSession
+) -> None:
+    """So it is for a writer that was paused, alone and for a day, after it had written them."""
+    stream = add_stream(stack, contracts, f"late_{uuid.uuid4().hex[:8]}")
+    identifier = f"silver.{stream.name}"
+    (contracts / f"{stream.name}.odcs.yaml").unlink()  # the stack's own job must leave this table alone
+    table = LakeTable(spark, lake.catalog_name, identifier)
+    with ThreadPoolExecutor(1) as pool:
+        files = TableFiles(open_catalog(lake).load_table(identifier), file_system(lake), pool)
+        staged = files.write(pa.Table.from_pylist([{"item": "a", "quantity": 1, "at": datetime.now(UTC)}]))
+    old = dataclasses.replace(staged, written=time.time() - FILES_STAY - 1)
+    with pytest.raises(FilesLateError, match="they are written again"):
+        table.commit(old, table.progress(), {0: 1}, Totals(rows=1, silver=1))
+    assert table.progress() == Progress()
+    assert table.commit(staged, table.progress(), {0: 1}, Totals(rows=1, silver=1)).offsets == {0: 1}
 
 
 def test_deletes_into_a_file_that_was_rewritten_meanwhile_are_refused_without_fencing_the_writer_off(
