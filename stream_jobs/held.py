@@ -17,12 +17,13 @@ from pyiceberg.table import FileScanTask
 from catalog import position_deletes
 from catalog.data_files import partition_values
 from catalog.position_deletes import Positions
+from stream_jobs.file_cache import FileCache
 from stream_jobs.files import Position
 
 # Above this, a list of keys skips no files that its bounds wouldn't.
 LOOK_UP_BY_VALUE = 1_000
-# Key columns of files that were read before; files never change.
-CACHE_BYTES = 64 * 1024 * 1024
+# For the key columns: those of some two million rows whose key is a UUID as text.
+CACHE_BYTES = 128 * 1024 * 1024
 DELETE_FILES = 1_000
 
 
@@ -45,11 +46,12 @@ class Held:
         self._files = files
         self._key = key
         self._rank = rank
-        self._cache: OrderedDict[str, pa.Table] = OrderedDict()
+        self._cache = FileCache(CACHE_BYTES)
         self._deletes: OrderedDict[str, Mapping[str, Positions]] = OrderedDict()
 
     def rows(self, keys: set[tuple[Any, ...]]) -> Standing:
         """The rows that have one of these keys, in the table's current snapshot."""
+        self._cache.begin()
         table = self._catalog.load_table(self._identifier)
         snapshot = table.current_snapshot()
         if snapshot is None:
@@ -105,18 +107,8 @@ class Held:
         return found
 
     def _columns(self, path: str) -> pa.Table:
-        return self._read(path, list(dict.fromkeys([*self._key, *self._rank])))
-
-    def _read(self, path: str, columns: list[str]) -> pa.Table:
-        found = self._cache.get(path)
-        if found is None:
-            found = self._read_columns(path, columns)
-            self._cache[path] = found
-            while len(self._cache) > 1 and sum(table.nbytes for table in self._cache.values()) > CACHE_BYTES:
-                self._cache.popitem(last=False)
-        else:
-            self._cache.move_to_end(path)
-        return found
+        columns = list(dict.fromkeys([*self._key, *self._rank]))
+        return self._cache.get(path, lambda: self._read_columns(path, columns))
 
     def _read_columns(self, path: str, columns: list[str]) -> pa.Table:
         """As a file, for a data set would take columns from its folders' names. A column that is younger than the file is null."""
