@@ -20,6 +20,8 @@ def make_roles(uri: str, passwords: Mapping[str, str]) -> None:
     accounts = [account for account in ACCOUNTS if account.name in passwords]
     try:
         with psycopg.connect(uri, connect_timeout=10) as connection:
+            # Two that make them at once would be in each other's way.
+            connection.execute("select pg_advisory_xact_lock(hashtext('sluice-accounts'))")
             for account in accounts:
                 if account.name != OPERATOR:  # made with the database, which it owns
                     _make(connection, account.name, passwords[account.name])

@@ -86,6 +86,10 @@ DASHBOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
                 ("sum by (action, outcome) (rate(sluice_maintenance_actions_total[$__rate_interval]))",
                  "{{action}} {{outcome}}"),)),
             Panel("Since the last round", "s", (("time() - sluice_maintenance_last_round_timestamp_seconds", "age"),)),
+            Panel("Deviations that verify found", "short", (("sluice_verify_deviations", "{{stream}}"),)),
+            Panel("Offsets given up", "short", (("sluice_verify_accepted_losses", "{{stream}}"),)),
+            Panel("Since the last check", "s", (("time() - sluice_verify_checked_timestamp_seconds", "{{stream}}"),)),
+            Panel("Time of a check", "s", (("sluice_verify_seconds", "{{stream}}"),)),
         ),
     ),
     "quality": (

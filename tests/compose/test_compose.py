@@ -4,11 +4,15 @@ import json
 import subprocess
 
 import httpx
+import pytest
 from trino.dbapi import connect
 
 from infra.demo.generate import users
 from tests.compose.conftest import Compose
 from tests.stack import eventually
+
+# The first test waits for the whole stack.
+pytestmark = pytest.mark.timeout(2400)
 
 
 def count(compose: Compose, table: str) -> int:
@@ -36,7 +40,7 @@ def test_explorer_answers(compose: Compose) -> None:
 
 def test_containers_are_confined(compose: Compose) -> None:
     ids = compose.run("ps", "-q").split()
-    assert len(ids) == 9
+    assert len(ids) == 10
     inspected = subprocess.run(["docker", "inspect", *ids], capture_output=True, text=True, check=True).stdout
     for container in json.loads(inspected):
         name, host = container["Name"], container["HostConfig"]
@@ -52,8 +56,15 @@ def test_containers_are_confined(compose: Compose) -> None:
 def test_gateway_and_explorer_know_no_password_of_the_tables(compose: Compose) -> None:
     for service in ("gateway", "ui", "gold"):
         environment = compose.run("exec", "-T", service, "env")
-        assert compose.environment["LAKE_PASSWORD"] not in environment, service
-        assert compose.environment["S3_SECRET_KEY"] not in environment, service
+        for name, value in compose.environment.items():
+            assert name.startswith("SLUICE_PORT_") or value not in environment, f"{service} knows {name}"
+
+
+def test_a_part_knows_its_own_password_and_no_other(compose: Compose) -> None:
+    known = {name: value for name, value in compose.environment.items() if not name.startswith("SLUICE_PORT_")}
+    for service in ("stream", "maintenance", "verify", "trino"):
+        environment = compose.run("exec", "-T", service, "env")
+        assert [name for name, value in known.items() if value in environment] == [f"{service.upper()}_PASSWORD"]
 
 
 def test_images_hold_nothing_that_installs(compose: Compose) -> None:

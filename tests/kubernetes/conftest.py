@@ -25,7 +25,7 @@ if os.environ.get("SLUICE_TEST_KUBERNETES") != "1":
 
 OVERLAY = CHECKOUT / "k8s" / "overlays" / "self-contained"
 READY = ("statefulset/postgres", "statefulset/minio", "statefulset/broker", "deployment/trino", "statefulset/gateway",
-         "deployment/stream", "deployment/maintenance", "deployment/gold", "deployment/ui")  # fmt: skip
+         "deployment/stream", "deployment/maintenance", "deployment/verify-watch", "deployment/gold", "deployment/ui")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import httpx
+import pytest
 from trino.dbapi import connect
 
 from infra.demo.generate import users
@@ -12,6 +13,9 @@ from tests.kubernetes.conftest import Cluster, load
 from tests.stack import eventually
 
 COUNT = 6_000
+
+# The first test waits for the whole stack.
+pytestmark = pytest.mark.timeout(2400)
 
 
 def rows(cluster: Cluster, sql: str) -> Sequence[Sequence[Any]]:

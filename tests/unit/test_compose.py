@@ -12,7 +12,7 @@ import yaml
 from infra.commands.secrets import EXAMPLE
 from tests.stack import CHECKOUT
 
-OWN = {"catalog", "tables", "gateway", "stream", "maintenance", "gold", "ui", "cli"}
+OWN = {"catalog", "tables", "gateway", "stream", "maintenance", "verify", "gold", "ui", "cli"}
 
 
 @cache

@@ -88,6 +88,23 @@ def test_pods_are_bounded_probed_and_pinned(overlay: str) -> None:
                 assert {"startupProbe", "readinessProbe"} <= set(pod["containers"][0]), name
 
 
+def test_all_pods_fit_on_a_node_of_two_cores() -> None:
+    asked = 0
+    for _, manifest, pod in workloads("self-contained"):
+        one = max(
+            sum(_millicores(c) for c in pod["containers"]), *[0, *map(_millicores, pod.get("initContainers", ()))]
+        )
+        # Those that the autoscaler decides about are two at least.
+        copies = 2 if manifest["metadata"]["name"] == "gateway" else manifest["spec"].get("replicas", 1)
+        asked += one * copies
+    assert asked <= 1500, "the node's own pods, and a replica more while an update runs, need the rest"
+
+
+def _millicores(container: dict[str, Any]) -> int:
+    text = str(container["resources"]["requests"]["cpu"])
+    return int(text.removesuffix("m")) if text.endswith("m") else int(text) * 1000
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_what_a_pod_names_is_there(overlay: str) -> None:
     names = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in built(overlay)}

@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY
 from catalog.maintenance import metrics as maintenance
 from infra.monitoring import dashboards
 from stream_jobs import metrics as stream
+from stream_jobs.verify import watch
 from tests.stack import CHECKOUT
 
 FOLDER = CHECKOUT / "infra" / "monitoring"
@@ -92,6 +93,14 @@ CASES: dict[str, tuple[Series, Series]] = {
          'sluice_maintenance_snapshots{table="silver.orders"}': "0+100x15 500x45"},
     ),
     "VerifyDeviates": (
+        {'sluice_verify_deviations{stream="orders"}': "0x20 2x10"},
+        {'sluice_verify_deviations{stream="orders"}': "0x30"},
+    ),
+    "VerifyStopped": (
+        {'sluice_verify_checked_timestamp_seconds{stream="orders"}': "0x60"},
+        {'sluice_verify_checked_timestamp_seconds{stream="orders"}': "0+60x60"},
+    ),
+    "VerifyFailed": (
         {'kube_job_failed{namespace="sluice",job_name="verify-1"}': "1x30"},
         {'kube_job_failed{namespace="sluice",job_name="verify-1"}': "0x30", 'kube_job_failed{job_name="other"}': "1x30"},
     ),
@@ -124,7 +133,7 @@ def exported() -> set[str]:
     import ingest_gateway.metrics  # noqa: F401 – registers its own
 
     names = set()
-    for registry in (REGISTRY, stream.REGISTRY, maintenance.REGISTRY):
+    for registry in (REGISTRY, stream.REGISTRY, maintenance.REGISTRY, watch.REGISTRY):
         for family in registry.collect():
             suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}.get(family.type, ("",))
             names |= {f"{family.name}{suffix}" for suffix in suffixes}
@@ -178,7 +187,9 @@ def test_every_alert_has_a_case() -> None:
 
 
 def case(name: str, series: Series, fires: bool) -> dict[str, Any]:
-    at = {"CertificateEnds": "90m", "MaintenanceStopped": "60m", "TableManyFiles": "60m"}.get(name, "30m")
+    at = {"CertificateEnds": "90m", "MaintenanceStopped": "60m", "TableManyFiles": "60m", "VerifyStopped": "60m"}.get(
+        name, "30m"
+    )
     values = [{"series": one, "values": text} for one, text in series.items()]
     fired = {"expr": f'count(ALERTS{{alertname="{name}",alertstate="firing"}})', "eval_time": at}
     samples = [{"labels": "{}", "value": 1}] if fires else []

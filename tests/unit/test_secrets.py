@@ -9,7 +9,10 @@ import yaml
 
 from infra.commands import secrets
 
-NAMES = {"POSTGRES_PASSWORD", "LAKE_PASSWORD", "S3_SECRET_KEY", "GRAFANA_PASSWORD"}
+NAMES = {
+    "POSTGRES_PASSWORD", "LAKE_PASSWORD", "S3_SECRET_KEY", "GRAFANA_PASSWORD",
+    "STREAM_PASSWORD", "MAINTENANCE_PASSWORD", "VERIFY_PASSWORD", "TRINO_PASSWORD",
+}  # fmt: skip
 
 
 def test_every_name_of_the_example_is_empty_there() -> None:
