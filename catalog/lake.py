@@ -1,5 +1,6 @@
 """Open the lake: the bucket, the two tables of Iceberg's JDBC catalog, and pyiceberg's view of it."""
 
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 import psycopg
@@ -64,13 +65,19 @@ def file_system(settings: LakeSettings) -> S3FileSystem:
     )
 
 
+@lru_cache(maxsize=8)
 def open_catalog(settings: LakeSettings) -> SqlCatalog:
-    """pyiceberg's catalog over the same two tables that Spark and Trino use."""
+    """pyiceberg's catalog over the same two tables that Spark and Trino use.
+
+    The same one for the same settings: each has connections of its own to PostgreSQL, and what looks at the lake again and again
+    would use them up. It may be used by several threads.
+    """
     return SqlCatalog(
         settings.catalog_name,
         **{
             "uri": sqlalchemy_uri(settings.catalog_uri),
             "init_catalog_tables": "false",
+            "pool_pre_ping": "true",  # the database may have been restarted since
             "warehouse": settings.warehouse,
             "s3.endpoint": settings.s3_endpoint,
             "s3.region": settings.s3_region,

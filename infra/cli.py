@@ -118,10 +118,17 @@ def main() -> None:
     except Exception as failure:
         from catalog.refusals import refusal
 
-        if (refused := refusal(failure)) is None:
+        refused = refusal(failure)
+        if refused is None and not isinstance(failure, OSError):
             raise
-        print(f"error: {refused}", file=sys.stderr)
+        print(f"error: {refused or _of_a_file(failure)}", file=sys.stderr)
         sys.exit(1)
+
+
+def _of_a_file(failure: Exception) -> str:
+    """No room, no right, not a folder: whatever it was, and of which file."""
+    named = f"{found}: " if (found := getattr(failure, "filename", None)) else ""
+    return f"{named}{getattr(failure, 'strerror', None) or failure}"
 
 
 if __name__ == "__main__":

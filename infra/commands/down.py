@@ -46,7 +46,7 @@ def _ask(there: bool, state: str) -> None:
 
 
 def _delete(state: Path) -> None:
-    if config.load(state) is None and any(state.iterdir()) and not (state / "run").exists():
+    if not config.settings_file(state).exists() and any(state.iterdir()) and not (state / "run").exists():
         raise SluiceError(f"{state} does not look like a stack's state; it was not deleted")
     # A file that something else removes meanwhile is gone too; what can't be removed is told.
     shutil.rmtree(state, ignore_errors=True)

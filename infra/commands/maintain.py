@@ -14,6 +14,7 @@ from rich.table import Table
 from catalog.errors import SluiceError
 from catalog.lake import open_catalog
 from catalog.settings import lake_settings
+from infra.commands.servers import needed
 
 FAILED_EXIT = 1
 
@@ -37,7 +38,8 @@ def maintain(
 
     lake = lake_settings()
     console = Console(stderr=as_json)
-    known = rounds.tables(open_catalog(lake))
+    with needed():
+        known = rounds.tables(open_catalog(lake))
     unknown = sorted(set(table or ()) - set(known))
     if unknown:
         raise SluiceError(f"There is no table {unknown[0]} to maintain; there are {', '.join(known) or 'none yet'}")

@@ -29,6 +29,8 @@ def secrets(
         text = file.read_text() if file.exists() else EXAMPLE.read_text()
         complete = filled(text, EXAMPLE.read_text())
         _write(file, complete)
+    except UnicodeDecodeError:
+        raise SluiceError(f"{file} is not UTF-8 text: name another file with --file") from None
     except OSError as failure:
         raise SluiceError(f"{file}: {failure.strerror}: name another file with --file") from None
     if kubernetes:

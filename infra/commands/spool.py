@@ -59,7 +59,7 @@ def list_segments(
     Example: ./sluice spool list --json
     """
     root = _folder(folder)
-    found = list(offline.listed(root)) if root.is_dir() else []
+    found = list(offline.listed(root)) if root.exists() else []
     if as_json:
         print(json.dumps([_document(root, segment) for segment in found], indent=1))
     elif not found:

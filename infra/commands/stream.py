@@ -12,6 +12,7 @@ from catalog.errors import SluiceError
 from catalog.lake import open_catalog
 from catalog.odcs import load_contracts
 from catalog.settings import lake_settings
+from infra.commands.servers import needed
 from stream_jobs.losses import Loss, accept, check, current_gaps, parsed
 
 
@@ -33,15 +34,19 @@ def stream(
     settings = lake_settings()
     catalog = open_catalog(settings)
     if not accept_loss:
-        _show(current_gaps(settings, catalog, load_contracts(settings.contracts)), as_json)
+        with needed():
+            gaps = current_gaps(settings, catalog, load_contracts(settings.contracts))
+        _show(gaps, as_json)
         return
     losses = list(dict.fromkeys(map(parsed, accept_loss)))
     if not reason.strip():
         raise SluiceError("--reason is missing: say why these offsets are given up; it is kept in ops.losses")
-    check(settings, catalog, losses)
+    with needed():
+        check(settings, catalog, losses)
     if not yes:
         _ask(losses)
-    accept(settings, catalog, losses, reason.strip(), by or getpass.getuser())
+    with needed():
+        accept(settings, catalog, losses, reason.strip(), by or getpass.getuser())
     if as_json:
         print(json.dumps([asdict(loss) for loss in losses], indent=1))
     else:

@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from typing import Annotated
+import tempfile
+from typing import IO, Annotated
 
 import typer
 
@@ -12,8 +13,8 @@ from infra.native.config import CHECKOUT
 CHECKS = (
     ("format", ("ruff", "format", "--check", "--quiet", ".")),
     ("lint", ("ruff", "check", "--quiet", ".")),
-    ("types", ("mypy",)),
 )
+TYPES = ("mypy",)
 
 
 def test(
@@ -39,22 +40,42 @@ def test(
         chosen = [name for name, wanted in (("compose", compose), ("kubernetes", kubernetes)) if wanted]
         os.environ.update({f"SLUICE_TEST_{name.upper()}": "1" for name in chosen})
         sys.exit(0 if _run("tests", "pytest", *(pytest_arguments or [f"tests/{name}" for name in chosen])) else 1)
-    failed = [name for name, command in CHECKS if not _run(name, *command)]
     where = [*(["-m", ""] if long else []), *(pytest_arguments or (["tests/unit"] if fast else ["tests"]))]
-    if not _run("tests", "pytest", *where):
-        failed.append("tests")
+    with tempfile.TemporaryFile() as said:
+        types = _start(*TYPES, output=said)  # beside the tests, which leave a core to it
+        try:
+            failed = [name for name, command in CHECKS if not _run(name, *command)]
+            if not _run("tests", "pytest", *where):
+                failed.append("tests")
+            if types.wait():
+                failed.append("types")
+        finally:
+            types.kill()
+            types.wait()
+        print("── types", flush=True)
+        said.seek(0)
+        sys.stdout.write(said.read().decode())
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
         sys.exit(1)
 
 
-def _run(name: str, module: str, *arguments: str) -> bool:
+def _run(name: str, *command: str) -> bool:
     print(f"── {name}", flush=True)
+    process = _start(*command)
+    try:
+        return process.wait() == 0
+    except KeyboardInterrupt:  # the tests had it too, and end their servers
+        process.wait()
+        raise
+
+
+def _start(module: str, *arguments: str, output: IO[bytes] | None = None) -> "subprocess.Popen[bytes]":
     # The tests choose their own stack: settings of the caller's must not leak into it.
     own = {"SLUICE_KEEP", "SLUICE_TEST_STATE", "SLUICE_CACHE", "SLUICE_TEST_PORT_BASE", "SLUICE_PYTHON"} | {
         "SLUICE_BUILD_ARGS", "SLUICE_TEST_COMPOSE", "SLUICE_TEST_KUBERNETES", "SLUICE_TEST_IMAGES",
         "SLUICE_TEST_PATIENCE", "SLUICE_FAULTS", "SLUICE_FAULTS_SEED", "SLUICE_FAULTS_REPORT",
     }  # fmt: skip
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SLUICE_") or key in own}
-    done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=CHECKOUT, env=environment, check=False)
-    return done.returncode == 0
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=output, stderr=output)

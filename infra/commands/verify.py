@@ -6,10 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated
 
-import psycopg
-import sqlalchemy.exc
 import typer
-from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -22,6 +19,7 @@ from catalog.lake import open_catalog
 from catalog.names import GOLD
 from catalog.odcs import load_contracts
 from catalog.settings import LakeSettings, lake_settings, read_settings
+from infra.commands.servers import AWAY, first_line
 from stream_jobs.verify import Report
 from stream_jobs.verify import verify as check
 from stream_jobs.verify.gold import check_gold
@@ -29,7 +27,7 @@ from stream_jobs.verify.kafka import KafkaStalledError
 from stream_jobs.verify.load import Watch
 
 DEVIATES, UNCHECKED = 1, 2
-AWAY = (SluiceError, KafkaError, KafkaStalledError, psycopg.Error, sqlalchemy.exc.SQLAlchemyError, OSError)
+UNABLE = (SluiceError, KafkaStalledError, *AWAY)
 
 
 def verify(
@@ -60,8 +58,8 @@ def verify(
             reports = check(settings, chosen, "deep" if deep else "quick", wait=wait, watch=watch)
             if deep:
                 reports.append(_gold(settings, stream, wait))
-    except AWAY as failure:
-        print(f"error: it could not be checked: {_reason(failure)}", file=sys.stderr)
+    except UNABLE as failure:
+        print(f"error: it could not be checked: {first_line(failure)}", file=sys.stderr)
         sys.exit(UNCHECKED)
     if as_json:
         print(json.dumps([report.document() for report in reports], indent=1))
@@ -83,11 +81,6 @@ def _gold(settings: LakeSettings, streams: Sequence[str] | None, wait: float) ->
     project = GoldProject(settings, read_settings(GoldSettings).state)
     present = silver_tables(settings) & project.sources()
     return check_gold(settings, open_catalog(settings), project, present, streams, wait)
-
-
-def _reason(failure: BaseException) -> str:
-    lines = str(failure).strip().splitlines()
-    return f"{lines[0] if lines else type(failure).__name__}"
 
 
 @contextmanager

@@ -104,6 +104,8 @@ def load(state: Path) -> Stack | None:
         return Stack(state=state, **document)
     except FileNotFoundError:
         return None
+    except NotADirectoryError:
+        raise SluiceError(f"The state folder {state} (SLUICE_STATE) is not a folder: name another one") from None
     except (OSError, ValueError, TypeError, LookupError) as failure:
         raise SluiceError(
             f"{settings_file(state)} cannot be read ({failure}): repair it, or remove the state with `sluice down --purge`"

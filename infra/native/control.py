@@ -99,7 +99,7 @@ def start_supervisor(state: Path) -> None:
             start_new_session=True,
         )
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while ask(state, "status") is None:
             if process.poll() not in (None, 0) or time.monotonic() > deadline:
                 raise SluiceError(f"The supervisor did not start: {last_lines(state / 'log' / 'supervisor.log', 1)}")
@@ -111,7 +111,10 @@ def start_supervisor(state: Path) -> None:
 
 def end_all(state: Path, told: Callable[[str], None]) -> list[str]:
     """End every process of the stack and no other; returns which parts ran. `told` is called for each that has ended."""
-    stack = config.load(state)
+    try:
+        stack = config.load(state)
+    except SluiceError:  # unreadable, and no reason to leave processes behind: what runs is in the record too
+        stack = None
     before = view(state)
     ran = before.running()
     if before.supervised:

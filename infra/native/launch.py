@@ -12,7 +12,8 @@ from infra.native.config import Stack
 from infra.native.fetch import fetch, needed
 from infra.native.status import url
 
-LIMIT = 600.0  # seconds for all parts; each has a limit of its own
+LIMIT = 1500.0  # seconds for all parts; each has a limit of its own
+WORD_EVERY = 30.0  # seconds without one more part that is ready, where no terminal shows a spinner
 CRASHES_TOLERATED = 3  # of a part that ran before and crashes now
 
 
@@ -85,7 +86,7 @@ def _require_free_ports(stack: Stack, services: Iterable[str]) -> None:
 
 def _await_ready(stack: Stack, wanted: list[str], console: Console) -> None:
     """Report each part as it becomes ready. Raises SluiceError when one fails."""
-    began = time.monotonic()
+    began = word = time.monotonic()
     reported: set[str] = set()
     crashes = {name: status.restarts for name, status in control.view(stack.state).parts.items()}
     with console.status("starting") as spinner:
@@ -99,6 +100,7 @@ def _await_ready(stack: Stack, wanted: list[str], console: Console) -> None:
                     raise SluiceError(_failure(stack, name, status.reason))
                 if status.state in {"ready", "done", "unready"} and name not in reported:
                     reported.add(name)
+                    word = time.monotonic()
                     if name in parts.SERVICES:
                         console.print(
                             f"{name:<9} ready  {url(stack, name) or '':<50} {time.monotonic() - began:5.1f} s"
@@ -108,7 +110,11 @@ def _await_ready(stack: Stack, wanted: list[str], console: Console) -> None:
                 return
             if time.monotonic() - began > LIMIT:
                 raise SluiceError(f"Not ready after {LIMIT:.0f} s: {', '.join(left)}; see `sluice logs {left[0]}`")
-            spinner.update(f"{', '.join(left)}  ({time.monotonic() - began:.0f} s)")
+            waiting = f"{', '.join(left)}  ({time.monotonic() - began:.0f} s)"
+            spinner.update(waiting)
+            if not console.is_terminal and time.monotonic() - word > WORD_EVERY:
+                word = time.monotonic()
+                console.print(f"waiting for {waiting}")
             time.sleep(0.1)
 
 

@@ -31,5 +31,5 @@ class Part:
     prepare: Callable[[], None] = nothing
     stop_signal: signal.Signals = signal.SIGTERM
     stop_limit: float = 20.0
-    start_limit: float = 180.0
+    start_limit: float = 600.0  # of one that neither answers nor ends; Trino needs minutes where many others compute
     once: bool = False

@@ -56,6 +56,8 @@ def selection(only: str | None) -> list[str]:
     names = [name.strip() for name in only.split(",") if name.strip()]
     for name in names:
         known_service(name)
+    if not names:
+        raise SluiceError(f"No part is named: name some of {', '.join(SERVICES)}")
     return [name for name in SERVICES if name in names]
 
 

@@ -62,7 +62,7 @@ def test_a_body_that_is_cut_off_or_followed_by_something_is_refused(encoding: st
 
 
 @BOTH
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(place=st.integers(0, 10_000), byte=st.integers(0, 255))
 def test_a_damaged_body_is_refused_or_harmless(encoding: str, place: int, byte: int) -> None:
     text = TEXT * 500

@@ -106,7 +106,7 @@ ZONES = st.sampled_from(["UTC", "Europe/Zurich", "America/St_Johns", "Asia/Kathm
     st.times().map(lambda at: at.replace(microsecond=0)), st.lists(LINE, min_size=1, max_size=3, unique=True),
     st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1), st.sampled_from(["1", "6"]),
 )  # fmt: skip
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_what_is_typed_into_a_form_is_what_the_api_takes(
     count: int, price: Decimal, fragile: bool, moment: datetime, zone: str, day: date, opens: time, tags: list[str],
     notes: str, grade: str,

@@ -208,7 +208,7 @@ values = st.recursive(
     max_leaves=8,
 )
 objects = st.dictionaries(st.sampled_from(["sensor", "value", "at", "mail", "x"]) | st.text(), values, max_size=5)
-quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @quick
@@ -243,7 +243,7 @@ READERS = [
 json_like = st.text(alphabet='{}[]":,\\ud80eE+-.019 \n\r\ttruefalsn\x00é', max_size=60).map(str.encode)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200) | json_like, st.sampled_from(READERS))
 def test_no_bytes_raise_anything_but_a_problem(checker: Checker, body: bytes, read: object) -> None:
     assert callable(read)

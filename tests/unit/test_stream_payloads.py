@@ -182,7 +182,7 @@ ANY = st.one_of(
     OBJECT.map(lambda text: text[:-1]),
     OBJECT.map(lambda text: text.replace(b"e", b"\xff")),
 )
-SLOW = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @SLOW

@@ -197,7 +197,7 @@ def taken(checker: Checker, payload: bytes) -> bool:
         return False
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(events())
 def test_what_the_gateway_takes_has_the_contracts_form(event: tuple[tuple[Column, ...], list[bytes]]) -> None:
     columns, payloads = event

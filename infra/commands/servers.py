@@ -1,0 +1,30 @@
+"""Servers that are away while a command needs them, in the words of one line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import sqlalchemy.exc
+from aiokafka.errors import KafkaError
+
+from catalog.errors import SluiceError
+from catalog.refusals import refusal
+
+AWAY = (KafkaError, psycopg.Error, sqlalchemy.exc.SQLAlchemyError, OSError)
+
+
+@contextmanager
+def needed() -> Iterator[None]:
+    """What the clients of Kafka, PostgreSQL and the object store raise in this block becomes a SluiceError."""
+    try:
+        yield
+    except AWAY as failure:
+        raise refusal(failure) or SluiceError(
+            f"A server does not answer: {first_line(failure)}. See `sluice status`, or start the stack with `sluice up`"
+        ) from None
+
+
+def first_line(failure: BaseException) -> str:
+    """What a failure says, without its explanations."""
+    lines = str(failure).strip().splitlines()
+    return lines[0] if lines else type(failure).__name__
