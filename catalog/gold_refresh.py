@@ -5,20 +5,19 @@ changed does it refresh these models. Views need no refresh. A model that no lon
 replayed or erased) is built anew. Trino being away is waited for.
 """
 
-import os
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import structlog
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from catalog import names, query
+from catalog import names, query, service
 from catalog.errors import SluiceError
 from catalog.gold_project import DEFAULT_STATE, GoldProject, GoldResult
 from catalog.settings import LakeSettings, lake_settings, read_settings
@@ -26,7 +25,7 @@ from catalog.settings import LakeSettings, lake_settings, read_settings
 INCREMENTAL = "config.materialized:incremental"
 COMPLETE = "test_name:counts_every_row_of"
 BACKOFF_MOST = 30.0
-GRACE = 8.0
+GRACE = 8.0  # seconds for a round to end
 log = structlog.get_logger("gold")
 
 
@@ -143,37 +142,16 @@ def _report(event: str, result: GoldResult) -> None:
 
 def main() -> int:
     """Run until SIGTERM or SIGINT; 1 if a setting can't work."""
-    structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True),
-                    structlog.processors.JSONRenderer()],
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
-    )  # fmt: skip
-    stop = threading.Event()
-
-    def on_signal(number: int, _frame: object) -> None:
-        if not stop.is_set():
-            stop.set()
-            log.info("stopping", signal=signal.Signals(number).name)
-            # A statement that runs on in Trino is atomic: waiting for it longer than this gains nothing.
-            timer = threading.Timer(GRACE, os._exit, [0])
-            timer.daemon = True
-            timer.start()
-
+    service.log_as_json()
     try:
         settings, pace = lake_settings(), read_settings(GoldSettings)
     except SluiceError as refused:
         log.error("refused", reason=str(refused))
         return 1
-    # The loop has a thread of its own, so that a signal is handled at once even while dbt waits for a statement.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
-    loop = threading.Thread(
-        target=keep_fresh, args=(Refresher(settings, pace, GoldProject(settings, pace.state)), stop), daemon=True
-    )
     log.info("started", interval=pace.gold_interval, trino=settings.trino_url)
-    loop.start()
-    loop.join()
-    log.info("stopped")
+    refresher = Refresher(settings, pace, GoldProject(settings, pace.state))
+    # A statement that runs on in Trino is atomic: waiting for it longer gains nothing.
+    service.run_until_told(partial(keep_fresh, refresher), log, GRACE)
     return 0
 
 

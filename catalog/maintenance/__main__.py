@@ -1,14 +1,15 @@
 """Maintenance beside a running lake: `python -m catalog.maintenance`, a round after the other until SIGTERM or SIGINT."""
 
 import os
-import signal
 import sys
 import threading
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 
+from catalog import service
 from catalog.errors import SluiceError
 from catalog.maintenance import metrics
 from catalog.maintenance.rounds import last_orphan_searches, leased, one_round, tables, tools_for
@@ -23,6 +24,7 @@ LOOK_EVERY = 10
 # Below whatever serves people: this work is never urgent.
 NICE = 10
 BACKOFF_MOST = 60.0
+GRACE = 5.0  # seconds for a round to end
 log = structlog.get_logger("maintenance")
 
 
@@ -88,35 +90,16 @@ def run(lake: LakeSettings, settings: MaintenanceSettings, stop: threading.Event
 
 def main() -> int:
     """Until SIGTERM or SIGINT; 1 if a setting can't work."""
-    structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True),
-                    structlog.processors.JSONRenderer()],
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
-    )  # fmt: skip
-    stop = threading.Event()
-
-    def on_signal(number: int, _frame: object) -> None:
-        if not stop.is_set():
-            stop.set()
-            log.info("stopping", signal=signal.Signals(number).name)
-            # What is half done is done again or found as orphans: a file that is being merged is not worth a wait.
-            timer = threading.Timer(5, os._exit, [0])
-            timer.daemon = True
-            timer.start()
-
+    service.log_as_json()
     try:
         lake, settings = lake_settings(), maintenance_settings()
     except SluiceError as refused:
         log.error("refused", reason=str(refused))
         return 1
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
     os.nice(NICE)
-    loop = threading.Thread(target=run, args=(lake, settings, stop), daemon=True)
     log.info("started", interval=settings.interval)
-    loop.start()
-    loop.join()
-    log.info("stopped")
+    # What is half done is done again or found as orphans: a file that is being merged is not worth a wait.
+    service.run_until_told(partial(run, lake, settings), log, GRACE)
     return 0
 
 

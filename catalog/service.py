@@ -1,0 +1,43 @@
+"""A part that goes on until SIGTERM or SIGINT: its log, and its end."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+
+def log_as_json() -> None:
+    """JSON lines on standard output, one event each. Once, at start."""
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True),
+                    structlog.processors.JSONRenderer()],
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
+    )  # fmt: skip
+
+
+def run_until_told(work: Callable[[threading.Event], None], log: Any, grace: float) -> None:
+    """Give `work` an event that SIGTERM and SIGINT set, and return when it has. `grace` seconds later the process ends anyway.
+
+    The work has a thread of its own, so that a signal is handled at once even while a library waits for a server. What is cut off
+    must be harmless: a statement that goes on by itself, or work that the next start does again.
+    """
+    stop = threading.Event()
+
+    def on_signal(number: int, _frame: object) -> None:
+        if not stop.is_set():
+            stop.set()
+            log.info("stopping", signal=signal.Signals(number).name)
+            timer = threading.Timer(grace, os._exit, [0])
+            timer.daemon = True
+            timer.start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    loop = threading.Thread(target=work, args=(stop,), daemon=True)
+    loop.start()
+    loop.join()
+    log.info("stopped")

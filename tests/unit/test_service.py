@@ -1,0 +1,50 @@
+"""A part that works until it is told to stop, as a process."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+PROGRAM = """
+import structlog
+from catalog import service
+
+def willing(stop):
+    log.info("working")
+    stop.wait()
+
+def deaf(stop):
+    log.info("working")
+    while True:
+        stop.wait(1)
+
+service.log_as_json()
+log = structlog.get_logger()
+service.run_until_told({work}, log, {grace})
+"""
+
+
+@contextmanager
+def running(work: str, grace: float) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", PROGRAM.format(work=work, grace=grace)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(("work", "grace", "last"), [("willing", 500, "stopped"), ("deaf", 0.1, "stopping")])
+def test_it_ends_when_it_is_told_to(work: str, grace: float, last: str) -> None:
+    with running(work, grace) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["event"] == "working"
+        process.send_signal(signal.SIGTERM)
+        told = [json.loads(line) for line in process.stdout]
+        assert process.wait() == 0
+    assert [one["event"] for one in told] == ["stopping", "stopped"][: 2 if last == "stopped" else 1]
+    assert told[0]["signal"] == "SIGTERM"
