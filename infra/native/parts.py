@@ -1,7 +1,7 @@
 """The parts of a stack, in the order in which data flows through them, and what each waits for."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from catalog.errors import SluiceError
 from infra.access.accounts import OPERATOR
@@ -137,18 +137,26 @@ def _step(stack: Stack, name: str) -> Part:
     )
 
 
-def _gateway(stack: Stack) -> Part:
-    url = f"http://{stack.address('gateway')}"
+def _answering(
+    stack: Stack, name: str, health: str, *command: str, shown: str = "", environment: Mapping[str, str] | None = None
+) -> Part:
+    """A Python program whose data is bounded, and which is ready and well when it answers at `health`."""
+    url = f"http://{stack.address(name)}"
     return Part(
-        name="gateway",
-        command=_bounded(stack.memory["gateway"], "-m", "ingest_gateway"),
-        ready=probes.http(f"{url}/readyz"),
-        healthy=probes.http(f"{url}/readyz"),
-        port=stack.ports["gateway"],
-        url=url,
-        memory=stack.memory["gateway"],
-        needs=NEEDS["gateway"],
+        name=name,
+        command=_bounded(stack.memory[name], *command),
+        environment=environment or {},
+        ready=probes.http(f"{url}{health}"),
+        healthy=probes.http(f"{url}{health}"),
+        port=stack.ports[name],
+        url=f"{url}{shown}",
+        memory=stack.memory[name],
+        needs=NEEDS[name],
     )
+
+
+def _gateway(stack: Stack) -> Part:
+    return _answering(stack, "gateway", "/readyz", "-m", "ingest_gateway")
 
 
 def _stream(stack: Stack) -> Part:
@@ -176,17 +184,14 @@ def _stream(stack: Stack) -> Part:
 
 
 def _maintenance(stack: Stack) -> Part:
-    url = f"http://{stack.address('maintenance')}"
-    return Part(
-        name="maintenance",
-        command=_bounded(stack.memory["maintenance"], "-m", "catalog.maintenance"),
+    return _answering(
+        stack,
+        "maintenance",
+        "/healthz",
+        "-m",
+        "catalog.maintenance",
+        shown="/healthz",
         environment=credentials(stack, "maintenance"),
-        ready=probes.http(f"{url}/healthz"),
-        healthy=probes.http(f"{url}/healthz"),
-        port=stack.ports["maintenance"],
-        url=f"{url}/healthz",
-        memory=stack.memory["maintenance"],
-        needs=NEEDS["maintenance"],
     )
 
 
@@ -202,41 +207,21 @@ def _gold(stack: Stack) -> Part:
 
 
 def _verify(stack: Stack) -> Part:
-    url = f"http://{stack.address('verify')}"
-    return Part(
-        name="verify",
-        command=_bounded(stack.memory["verify"], "-m", "stream_jobs.verify"),
+    return _answering(
+        stack,
+        "verify",
+        "/healthz",
+        "-m",
+        "stream_jobs.verify",
+        shown="/healthz",
         environment=credentials(stack, "verify"),
-        ready=probes.http(f"{url}/healthz"),
-        healthy=probes.http(f"{url}/healthz"),
-        port=stack.ports["verify"],
-        url=f"{url}/healthz",
-        memory=stack.memory["verify"],
-        needs=NEEDS["verify"],
     )
 
 
 def _ui(stack: Stack) -> Part:
-    url = f"http://{stack.address('ui')}"
-    return Part(
-        name="ui",
-        command=_bounded(
-            stack.memory["ui"],
-            *("-m", "streamlit", "run", str(CHECKOUT / "ui" / "app.py")),
-            *("--server.headless", "true", "--server.address", stack.bind, "--server.port", str(stack.ports["ui"])),
-            *(
-                "--browser.gatherUsageStats",
-                "false",
-                "--server.fileWatcherType",
-                "none",
-                "--client.toolbarMode",
-                "minimal",
-            ),
-        ),
-        ready=probes.http(f"{url}/_stcore/health"),
-        healthy=probes.http(f"{url}/_stcore/health"),
-        port=stack.ports["ui"],
-        url=url,
-        memory=stack.memory["ui"],
-        needs=NEEDS["ui"],
-    )
+    return _answering(
+        stack, "ui", "/_stcore/health",
+        *("-m", "streamlit", "run", str(CHECKOUT / "ui" / "app.py")),
+        *("--server.headless", "true", "--server.address", stack.bind, "--server.port", str(stack.ports["ui"])),
+        *("--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none", "--client.toolbarMode", "minimal"),
+    )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -95,8 +96,8 @@ def test_a_database_that_is_away_is_told(
         monkeypatch.setenv("SLUICE_CATALOG_URI", f"postgresql://sluice@127.0.0.1:{taken.getsockname()[1]}/lake")
         lake_settings.cache_clear()
         try:
-            assert "A server does not answer" in refused(capsys, monkeypatch, "maintain", "--table", "silver.orders")
-            assert "The catalog database does not answer" in refused(capsys, monkeypatch, "apply")
+            for command in (("maintain", "--table", "silver.orders"), ("apply",)):
+                assert re.search(r"The catalog database .* does not answer", refused(capsys, monkeypatch, *command))
         finally:
             lake_settings.cache_clear()
 
