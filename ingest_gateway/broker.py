@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from ingest_gateway.metrics import BROKER_UP
+from ingest_gateway.record_batch import RecordBatch
 from ingest_gateway.settings import GatewaySettings
 
 State = Literal["connecting", "up", "away"]
@@ -68,6 +69,10 @@ class Broker:
         """Wait until Kafka answers."""
         await self._up.wait()
 
+    def batch(self) -> RecordBatch:
+        """An empty batch, as large and packed as the settings say."""
+        return RecordBatch(self._settings.batch_bytes, self._settings.compression)
+
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has by the newest metadata (at most a second old); 0 where it is unknown."""
         if self.producer is None:
@@ -112,8 +117,6 @@ class Broker:
             client_id="sluice-gateway",
             acks="all",
             enable_idempotence=True,
-            max_batch_size=settings.batch_bytes,
-            compression_type=None if settings.compression == "none" else settings.compression,
             # Half of what a client waits: one unanswered request is tried again before its client gives up.
             request_timeout_ms=int(settings.produce_timeout * 500),
             retry_backoff_ms=50,

@@ -10,6 +10,7 @@ import jsonschema_rs
 from catalog.contract import Stream
 from catalog.errors import SluiceError
 from catalog.json_schema import json_schema, validator
+from ingest_gateway.ranges import taken_out
 
 MOST_VIOLATIONS = 20  # of one event; the sender mends these and sends again
 LIMITS = (
@@ -43,11 +44,12 @@ class Checker:
         self.schema = json_schema(stream)
         one = {word: part for word, part in self.schema.items() if word != "$schema"}
         self._one = _compiled(stream, one)
-        self._many = _compiled(stream, {"type": "array", "items": one})
+        self._ranges, rest = taken_out(one, [column for column in stream.columns if column.logical_type == "number"])
+        self._many = _compiled(stream, {"type": "array", "items": rest})
 
     def all_valid(self, values: list[Any]) -> bool:
         """Whether every value keeps the contract: one call for a batch, which is what nearly every batch needs."""
-        return bool(self._many.is_valid(values))
+        return self._many.is_valid(values) and all(each.holds(values) for each in self._ranges)
 
     def violations(self, value: Any) -> tuple[Violation, ...]:
         """What is wrong with one value; empty where it keeps the contract."""

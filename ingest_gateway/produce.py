@@ -21,13 +21,12 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
     UnsupportedForMessageFormatError,
 )
-from aiokafka.producer.message_accumulator import BatchBuilder
 
-from catalog.names import H_ID
 from ingest_gateway.broker import Broker
 from ingest_gateway.metrics import BATCHES, PRODUCE
+from ingest_gateway.record_batch import RecordBatch
+from ingest_gateway.records import Records
 
-Header = tuple[str, bytes]
 log = structlog.get_logger("sluice.gateway.produce")
 
 _ACKNOWLEDGED = BATCHES.labels("acknowledged").inc
@@ -59,18 +58,6 @@ class NotAcknowledged(Exception):
         super().__init__(reason)
         self.final = final
         self.of_records = of_records
-
-
-@dataclass(slots=True)
-class Records:
-    """What one request gives to one topic, as columns. `headers` are those of all records, or one list for each."""
-
-    keys: Sequence[bytes]
-    payloads: Sequence[bytes]
-    ids: Sequence[bytes]
-    headers: list[Header]
-    own_headers: Sequence[list[Header]] | None
-    timestamp_ms: int
 
 
 @dataclass(slots=True)
@@ -194,7 +181,7 @@ class Producer:
                 producer = self._broker.producer
                 if producer is None:
                     raise NotAcknowledged(self._broker.reason)
-                batch = producer.create_batch()
+                batch = self._broker.batch()
                 sent = _fill(batch, queue.waiting)
                 if sent:
                     _settle(sent, await self._acknowledged(producer, batch, queue))
@@ -214,7 +201,7 @@ class Producer:
             if queue.sender is asyncio.current_task():
                 queue.sender = None
 
-    async def _acknowledged(self, producer: AIOKafkaProducer, batch: BatchBuilder, queue: _Queue) -> int:
+    async def _acknowledged(self, producer: AIOKafkaProducer, batch: RecordBatch, queue: _Queue) -> int:
         """The batch's first offset, or -1 where the broker had it already. Raises NotAcknowledged or KafkaError."""
         started = time.perf_counter()
         outcome = await producer.send_batch(batch, queue.topic, partition=queue.partition)
@@ -240,29 +227,19 @@ class Producer:
             queue.waiting.popleft().delivery.fail(reason)
 
 
-def _fill(batch: BatchBuilder, waiting: deque[_Chunk]) -> list[_Part]:
+def _fill(batch: RecordBatch, waiting: deque[_Chunk]) -> list[_Part]:
     """Move records from the queue into the batch until it is full. Returns what went in."""
     sent: list[_Part] = []
-    append = batch.append
     while waiting:
         chunk = waiting[0]
         if chunk.delivery.over:  # has failed at another partition, or its client is gone
             waiting.popleft()
             continue
-        records, indices, start = chunk.records, chunk.indices, chunk.next
-        keys, payloads, ids, timestamp = records.keys, records.payloads, records.ids, records.timestamp_ms
-        common, own = records.headers, records.own_headers
-        place = start
-        for place in range(start, len(indices)):
-            index = indices[place]
-            headers = (common if own is None else own[index]) + [(H_ID, ids[index])]
-            if append(timestamp=timestamp, key=keys[index], value=payloads[index], headers=headers) is None:
-                break
-        else:
-            place = len(indices)
+        start = chunk.next
+        place = batch.add(chunk.records, chunk.indices, start)
         if place > start:
             sent.append((chunk, start, place))
-        if place < len(indices):
+        if place < len(chunk.indices):
             chunk.next = place
             break
         waiting.popleft()

@@ -5,7 +5,7 @@ import re
 from catalog.names import H_PRODUCER, H_TRACE, H_TRACE_STATE
 from ingest_gateway.callers import Caller
 from ingest_gateway.intake import RequestHeaders
-from ingest_gateway.produce import Header
+from ingest_gateway.records import Header
 
 # W3C Trace Context; of versions that are not known yet, what they share with the first. Neither id may be all zeros.
 _PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]{1,100})?\Z")

@@ -71,9 +71,7 @@ class GatewaySettings(BaseSettings):
     batch_bytes: int = Field(
         default=960_000, ge=1024, le=64 << 20, description="Kafka record batch; below message.max.bytes"
     )
-    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
-        default="none", description="of record batches"
-    )
+    compression: Literal["none", "gzip", "zstd"] = Field(default="none", description="of record batches")
     retry_after: int = Field(default=1, ge=1, le=3600, description="Retry-After of a 503")
     spool: Path | None = Field(
         default=None, description="folder for events while Kafka is away; none: they are answered with 503"

@@ -14,7 +14,7 @@ from catalog.names import H_CONTENT_TYPE, H_CONTRACT_VERSION, H_SOURCE, H_SPEC_V
 from catalog.odcs import load_contract
 from ingest_gateway.check import Checker
 from ingest_gateway.keys import KeyOf, key_of
-from ingest_gateway.produce import Header
+from ingest_gateway.records import Header
 
 Fingerprint = tuple[int, int, int]  # modification time in ns, size, inode
 log = structlog.get_logger("sluice.gateway.streams")

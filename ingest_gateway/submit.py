@@ -21,7 +21,7 @@ from ingest_gateway.intake import ClientGone, Hold, RequestHeaders, read_body
 from ingest_gateway.metrics import REQUESTS
 from ingest_gateway.preferences import Preference, preference
 from ingest_gateway.problems import Problem
-from ingest_gateway.produce import Header, Records
+from ingest_gateway.records import Header, Records
 from ingest_gateway.sender import sender, trace_id
 from ingest_gateway.streams import Served
 from ingest_gateway.verdicts import NOWHERE, Placed, Refused, Taken, judge, receipt, summary

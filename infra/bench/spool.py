@@ -22,7 +22,8 @@ from infra.bench.quantiles import quantiles
 from ingest_gateway import logs
 from ingest_gateway.broker import Broker
 from ingest_gateway.ids import Uuid7
-from ingest_gateway.produce import Producer, Records
+from ingest_gateway.produce import Producer
+from ingest_gateway.records import Records
 from ingest_gateway.settings import GatewaySettings, gateway_settings
 from ingest_gateway.spool.link import Link
 from ingest_gateway.spool.spool import Spool

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from ingest_gateway.produce import Header, Records
+from ingest_gateway.records import Header, Records
 
 
 class Entry(msgspec.Struct, array_like=True, frozen=True):

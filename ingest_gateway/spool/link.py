@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from ingest_gateway.broker import Broker
-from ingest_gateway.produce import Producer, Records
+from ingest_gateway.produce import Producer
+from ingest_gateway.records import Records
 
 
 class Link:

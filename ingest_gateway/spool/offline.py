@@ -14,7 +14,8 @@ from catalog.errors import SluiceError
 from catalog.names import H_CONTRACT_VERSION, H_ID, H_PRODUCER, H_TIME
 from catalog.settings import LakeSettings
 from ingest_gateway.broker import Broker
-from ingest_gateway.produce import Header, Producer
+from ingest_gateway.produce import Producer
+from ingest_gateway.records import Header
 from ingest_gateway.settings import GatewaySettings
 from ingest_gateway.spool import entries, folders, segments
 from ingest_gateway.spool.link import Link

@@ -13,7 +13,7 @@ import structlog
 
 from catalog.names import topic
 from ingest_gateway.metrics import SPOOL_ASIDE, SPOOL_BYTES, SPOOL_EVENTS, SPOOL_OLDEST
-from ingest_gateway.produce import Records
+from ingest_gateway.records import Records
 from ingest_gateway.spool import entries, folders, segments
 from ingest_gateway.spool.backlog import Backlog, Space, SpoolRefuses
 from ingest_gateway.spool.drain import Drain, Kafka

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest_gateway.produce import Records
+from ingest_gateway.records import Records
 from ingest_gateway.spool import entries, frames, segments
 from ingest_gateway.spool.frames import HEADER_BYTES, Damage, Frame, Torn
 
