@@ -2,10 +2,10 @@
 
 import structlog
 
+from ingest_gateway.delivery import NotAcknowledged
 from ingest_gateway.gateway import Gateway
 from ingest_gateway.keys import partitions
 from ingest_gateway.problems import Problem, unavailable
-from ingest_gateway.produce import NotAcknowledged
 from ingest_gateway.records import Records
 from ingest_gateway.spool.backlog import SpoolRefuses
 from ingest_gateway.streams import Served

@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import structlog
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from ingest_gateway.metrics import BROKER_UP
 from ingest_gateway.record_batch import RecordBatch
+from ingest_gateway.session import Session
 from ingest_gateway.settings import GatewaySettings
 
 State = Literal["connecting", "up", "away"]
@@ -23,9 +23,9 @@ BACKOFF = (0.2, 0.4, 0.8, 1.6, 2.0)  # seconds between attempts to connect
 
 
 class Broker:
-    """An idempotent, acks=all producer that exists only while it can be trusted.
+    """A session that exists only while it can be trusted.
 
-    The gateway starts without a broker and recovers by itself. A producer one of whose batches failed or timed out is given
+    The gateway starts without a broker and recovers by itself. A session in which the fate of a batch is unknown is given
     up for a new one: its sequence numbers may have a gap by then, after which the broker would refuse whatever follows.
     `tried` is false until the first attempt to connect has ended.
     """
@@ -37,7 +37,7 @@ class Broker:
         self._up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._given_up: set[asyncio.Task[None]] = set()
-        self.producer: AIOKafkaProducer | None = None
+        self.session: Session | None = None
         self.state: State = "connecting"
         self.reason = "not connected yet"
         self.since = time.time()
@@ -55,8 +55,8 @@ class Broker:
             # Again and again: a library that swallowed the cancellation would keep the gateway from ending.
             self._task.cancel()
             await asyncio.wait((self._task,), timeout=0.5)
-        if self.producer is not None:
-            await _give_up(self.producer)
+        if self.session is not None:
+            await self.session.close()
         if self._given_up:
             await asyncio.wait(self._given_up, timeout=3)
 
@@ -75,23 +75,21 @@ class Broker:
 
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has by the newest metadata (at most a second old); 0 where it is unknown."""
-        if self.producer is None:
-            return 0
-        return len(self.producer.client.cluster.partitions_for_topic(topic) or ())
+        return 0 if self.session is None else self.session.partitions(topic)
 
     async def refresh(self) -> bool:
         """Ask Kafka for its topics now, for a stream whose topic has just been made. Returns whether it answered."""
-        return self.producer is not None and (await _answers(self.producer))[0]
+        return self.session is not None and (await _answers(self.session))[0]
 
     def renew(self, reason: str) -> None:
-        """Give the producer up. Batches under way have an unknown outcome from here on."""
-        if not self._renew.is_set() and self.producer is not None:
+        """Give the session up. Batches under way have an unknown outcome from here on."""
+        if not self._renew.is_set() and self.session is not None:
             self._renew.set()
-            log.warning("producer is given up for a new one", reason=reason)
-            old, self.producer = self.producer, None
+            log.warning("session is given up for a new one", reason=reason)
+            old, self.session = self.session, None
             self._become("connecting", reason)
             self.on_renew(reason)
-            task = asyncio.create_task(_give_up(old))
+            task = asyncio.create_task(old.close())
             self._given_up.add(task)
             task.add_done_callback(self._given_up.discard)
 
@@ -100,7 +98,7 @@ class Broker:
         while True:
             self._renew.clear()
             try:
-                self.producer = await self._connected()
+                self.session = await Session.open(self._bootstrap, self._settings)
             except (KafkaError, OSError, TimeoutError) as failure:
                 self._become("away", _line(failure))
                 await asyncio.sleep(BACKOFF[min(attempt, len(BACKOFF) - 1)])
@@ -108,35 +106,17 @@ class Broker:
                 continue
             attempt = 0
             self._become("up", "")
-            await self._watch(self.producer)
+            await self._watch(self.session)
 
-    async def _connected(self) -> AIOKafkaProducer:
-        settings = self._settings
-        producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap,
-            client_id="sluice-gateway",
-            acks="all",
-            enable_idempotence=True,
-            # Half of what a client waits: one unanswered request is tried again before its client gives up.
-            request_timeout_ms=int(settings.produce_timeout * 500),
-            retry_backoff_ms=50,
-        )
-        try:
-            await asyncio.wait_for(producer.start(), settings.produce_timeout)
-        except BaseException:
-            await _give_up(producer)
-            raise
-        return producer
-
-    async def _watch(self, producer: AIOKafkaProducer) -> None:
-        """Look at the broker each second until the producer is given up. Returns then."""
+    async def _watch(self, session: Session) -> None:
+        """Look at the broker each second until the session is given up. Returns then."""
         while not self._renew.is_set():
             # Not wait_for: Python 3.11's loses a cancellation that comes at the moment in which the wait ends.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PROBE):
                     await self._renew.wait()
                 return
-            answered, reason = await _answers(producer)
+            answered, reason = await _answers(session)
             if self._renew.is_set():
                 return
             self._become("up" if answered else "away", reason)
@@ -154,27 +134,16 @@ class Broker:
             self._up.clear()
 
 
-async def _answers(producer: AIOKafkaProducer) -> tuple[bool, str]:
-    # Metadata of all topics: to name them would make the broker create those that are missing.
+async def _answers(session: Session) -> tuple[bool, str]:
     try:
         async with asyncio.timeout(PROBE_TIMEOUT):
-            ok = await asyncio.shield(producer.client.force_metadata_update())
+            ok = await session.refresh()
     except TimeoutError:
         return False, f"Kafka did not answer within {PROBE_TIMEOUT:g} s"
     except KafkaError as failure:
         return False, _line(failure)
-    return bool(ok), "" if ok else "no broker answers"
-
-
-async def _give_up(producer: AIOKafkaProducer) -> None:
-    """Close without waiting for what is unsent: `stop()` of an idempotent producer waits for a broker that may never return."""
-    producer._closed = True
-    with contextlib.suppress(Exception):
-        await asyncio.wait_for(producer.client.close(), 1.0)
-    with contextlib.suppress(Exception, asyncio.CancelledError):
-        await asyncio.wait_for(producer._sender.close(), 1.0)
+    return ok, "" if ok else "no broker answers"
 
 
 def _line(failure: BaseException) -> str:
-    text: Any = str(failure) or type(failure).__name__
-    return str(text).splitlines()[0][:300]
+    return (str(failure) or type(failure).__name__).splitlines()[0][:300]

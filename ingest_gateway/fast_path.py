@@ -15,12 +15,12 @@ from starlette.types import Scope
 from ingest_gateway.acknowledge import at_once, rescued
 from ingest_gateway.bodies import MULTIPART
 from ingest_gateway.browsers import HEADERS
+from ingest_gateway.delivery import NotAcknowledged
 from ingest_gateway.gateway import Gateway
 from ingest_gateway.ids import request_id
 from ingest_gateway.intake import OVERHEAD, RequestHeaders
 from ingest_gateway.keys import partitions
 from ingest_gateway.problems import Problem
-from ingest_gateway.produce import NotAcknowledged
 from ingest_gateway.streams import Served
 from ingest_gateway.submit import (
     Answer,

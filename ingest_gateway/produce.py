@@ -1,122 +1,55 @@
-"""Events to Kafka: one record batch a partition at a time, filled with whatever has come meanwhile."""
+"""Events to Kafka: one request a broker at a time, filled with whatever has come meanwhile."""
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import (
-    ClusterAuthorizationFailedError,
-    InvalidMessageError,
-    InvalidTimestampError,
-    InvalidTopicError,
-    KafkaError,
-    MessageSizeTooLargeError,
-    PolicyViolationError,
-    RecordListTooLargeError,
-    RecordTooLargeError,
-    TopicAuthorizationFailedError,
-    UnsupportedForMessageFormatError,
-)
+from aiokafka.errors import DuplicateSequenceNumber, KafkaError, NoError, for_code
 
 from ingest_gateway.broker import Broker
+from ingest_gateway.delivery import FINAL, Chunk, Delivery, NotAcknowledged, Part, filled, settle
 from ingest_gateway.metrics import BATCHES, PRODUCE
-from ingest_gateway.record_batch import RecordBatch
 from ingest_gateway.records import Records
+from ingest_gateway.session import RETRY, Place, Session
 
 log = structlog.get_logger("sluice.gateway.produce")
 
+MOST_BYTES = 8 << 20  # of a request, before its last batch; brokers take 100 MiB
+
+_ONLY = (0,)
 _ACKNOWLEDGED = BATCHES.labels("acknowledged").inc
 _FAILED = BATCHES.labels("failed").inc
 
 
-# Kafka says that it has not written the batch, and would say so again.
-FINAL = (
-    ClusterAuthorizationFailedError, InvalidMessageError, InvalidTimestampError, InvalidTopicError, MessageSizeTooLargeError,
-    PolicyViolationError, RecordListTooLargeError, RecordTooLargeError, TopicAuthorizationFailedError,
-    UnsupportedForMessageFormatError,
-)  # fmt: skip
-
-
-# It is the batch itself, not the topic: one with fewer records may pass, and a single one never will.
-OF_RECORDS = (
-    InvalidMessageError, InvalidTimestampError, MessageSizeTooLargeError, RecordListTooLargeError, RecordTooLargeError,
-    UnsupportedForMessageFormatError,
-)  # fmt: skip
-
-
-class NotAcknowledged(Exception):
-    """The outcome is unknown or a failure: the events may be sent again, with the same ids.
-
-    `final`: that would be in vain. `of_records`: because of these events, not of their topic.
-    """
-
-    def __init__(self, reason: str, final: bool = False, of_records: bool = False) -> None:
-        super().__init__(reason)
-        self.final = final
-        self.of_records = of_records
-
-
-@dataclass(slots=True)
-class Delivery:
-    """A request that waits. `offsets[i]` is record i's, or None where the broker had it already and no longer knows where.
-
-    `done` is called once: after all were acknowledged, or with the reason why not. `over`: nobody waits any more.
-    """
-
-    offsets: list[int | None]
-    outstanding: int
-    done: Callable[[NotAcknowledged | None], None]
-    over: bool = False
-
-    def settle(self, count: int) -> None:
-        """So many more records were acknowledged."""
-        self.outstanding -= count
-        if self.outstanding == 0 and not self.over:
-            self.over = True
-            self.done(None)
-
-    def fail(self, reason: str, failure: BaseException | None = None) -> None:
-        """One of the records was not, so the request is not."""
-        if not self.over:
-            self.over = True
-            self.done(NotAcknowledged(reason, isinstance(failure, FINAL), isinstance(failure, OF_RECORDS)))
-
-
-@dataclass(slots=True)
-class _Chunk:
-    """The records of a request that go to one partition: indices into its columns, from `next` on still to be sent."""
-
-    records: Records
-    indices: Sequence[int]
-    delivery: Delivery
-    next: int = 0
-
-
-_ONLY = (0,)
-_Part = tuple[_Chunk, int, int]  # what of a chunk is in a batch: its indices from, to
-
-
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class _Queue:
-    """What waits for a partition. `sender` runs while there is something."""
+    """A partition's records: what waits, and the batch that is under way or to be sent again, with its parts."""
 
-    topic: str
-    partition: int
-    waiting: deque[_Chunk] = field(default_factory=deque)
-    sender: asyncio.Task[None] | None = None
+    place: Place
+    waiting: deque[Chunk] = field(default_factory=deque)
+    batch: bytearray = field(default_factory=bytearray)
+    sent: bool = False  # so that Kafka may have it
+    parts: list[Part] = field(default_factory=list)
+    since: float = 0.0  # when the batch was made, or the search for a leader began
 
 
 class Producer:
-    """Natural batching: a partition that is idle sends at once; one that is busy sends all that waits when it is back."""
+    """Natural batching: a broker that is idle is sent what comes at once; to one that is busy goes all that waits when it is back.
+
+    Idempotent, acks=all. A batch that Kafka did not take is sent again with the same sequence number, until `timeout`.
+    """
 
     def __init__(self, broker: Broker, timeout: float) -> None:
         self._broker = broker
         self._timeout = timeout
-        self._queues: dict[tuple[str, int], _Queue] = {}
+        self._queues: dict[Place, _Queue] = {}
+        self._ready: dict[_Queue, None] = {}  # those with something to send and nothing under way, the oldest first
+        self._lanes: dict[int | None, asyncio.Task[None]] = {}  # by node, while there is something for it
+        self._dispatching = False
         broker.on_renew = self._fail_all
 
     async def write(self, topic: str, partitions: Sequence[int], records: Records) -> list[int | None]:
@@ -152,112 +85,190 @@ class Producer:
         count = len(partitions)
         delivery = Delivery([None] * count, count, done)
         if count == 1:
-            self._put(topic, partitions[0], _Chunk(records, _ONLY, delivery))
+            self._put(topic, partitions[0], Chunk(records, _ONLY, delivery))
             return delivery
         by_partition: list[list[int]] = [[] for _ in range(max(partitions) + 1)]
         for index, partition in enumerate(partitions):
             by_partition[partition].append(index)
         for partition, indices in enumerate(by_partition):
             if indices:
-                self._put(topic, partition, _Chunk(records, indices, delivery))
+                self._put(topic, partition, Chunk(records, indices, delivery))
         return delivery
 
-    def _put(self, topic: str, partition: int, chunk: _Chunk) -> None:
-        queue = self._queues.get((topic, partition))
+    def _put(self, topic: str, partition: int, chunk: Chunk) -> None:
+        place = (topic, partition)
+        queue = self._queues.get(place)
         if queue is None:
-            queue = self._queues[topic, partition] = _Queue(topic, partition)
+            queue = self._queues[place] = _Queue(place)
         queue.waiting.append(chunk)
-        if queue.sender is None:
-            queue.sender = asyncio.create_task(self._send(queue))
+        if not queue.batch:
+            self._make_ready(queue)
 
     def idle(self) -> bool:
         """Whether nothing waits or is under way."""
-        return all(queue.sender is None for queue in self._queues.values())
+        return not any(queue.waiting or queue.batch for queue in self._queues.values())
 
-    async def _send(self, queue: _Queue) -> None:
-        sent: list[_Part] = []
+    def _make_ready(self, queue: _Queue) -> None:
+        self._ready[queue] = None
+        if not self._dispatching:
+            # Behind whatever else has come by now, so that it goes out together.
+            self._dispatching = True
+            asyncio.get_running_loop().call_soon(self._dispatch)
+
+    def _dispatch(self) -> None:
+        self._dispatching = False
+        session = self._broker.session
+        if session is None:
+            self._fail_all(self._broker.reason)
+            return
+        for node in {session.leader(queue.place) for queue in self._ready} - self._lanes.keys():
+            self._lanes[node] = asyncio.create_task(self._lane(session, node))
+
+    async def _lane(self, session: Session, node: int | None) -> None:
+        """One request after the other to a node, while there is something for it."""
+        flight: dict[Place, _Queue] = {}
         try:
-            while queue.waiting:
-                producer = self._broker.producer
-                if producer is None:
-                    raise NotAcknowledged(self._broker.reason)
-                batch = self._broker.batch()
-                sent = _fill(batch, queue.waiting)
-                if sent:
-                    _settle(sent, await self._acknowledged(producer, batch, queue))
-                    sent = []
-        except asyncio.CancelledError:
-            _fail_parts(sent, self._broker.reason)
-            raise
+            if node is None:
+                await self._find_leaders(session)
+            else:
+                while flight := self._flight(session, node):
+                    await self._send(session, node, flight)
         except Exception as failure:
             if not isinstance(failure, NotAcknowledged | KafkaError):
-                log.exception("a record batch could not be sent", topic=queue.topic, partition=queue.partition)
-            _FAILED()
+                log.exception("record batches could not be sent", node=node)
             reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
-            _fail_parts(sent, reason, failure)
-            self._fail_waiting(queue, reason)
+            for queue in flight.values():
+                self._refused(queue, reason, failure)
+            self._fail_all(reason)
             self._broker.renew(reason)
         finally:
-            if queue.sender is asyncio.current_task():
-                queue.sender = None
+            if self._lanes.get(node) is asyncio.current_task():
+                del self._lanes[node]
+        for queue in list(self._ready):  # whose leader changed meanwhile
+            self._make_ready(queue)
 
-    async def _acknowledged(self, producer: AIOKafkaProducer, batch: RecordBatch, queue: _Queue) -> int:
-        """The batch's first offset, or -1 where the broker had it already. Raises NotAcknowledged or KafkaError."""
+    def _flight(self, session: Session, node: int) -> dict[Place, _Queue]:
+        """What goes to a node in one request, no longer among what is ready."""
+        taken: dict[Place, _Queue] = {}
+        size = 0
+        for queue in list(self._ready):
+            if session.leader(queue.place) != node:
+                continue
+            del self._ready[queue]
+            if queue.batch or self._make_batch(session, queue):
+                taken[queue.place] = queue
+                size += len(queue.batch)
+                if size > MOST_BYTES:
+                    break
+        return taken
+
+    def _make_batch(self, session: Session, queue: _Queue) -> bool:
+        """Whether anybody still waits for any of its records."""
+        batch = self._broker.batch()
+        queue.parts = filled(batch, queue.waiting)
+        if queue.parts:
+            queue.batch = batch.encode(*session.state(queue.place))
+            queue.since, queue.sent = asyncio.get_running_loop().time(), False
+        return bool(queue.parts)
+
+    async def _send(self, session: Session, node: int, flight: dict[Place, _Queue]) -> None:
+        """Send a request and see to the answer, which takes its batches out of `flight`. Raises NotAcknowledged or KafkaError."""
         started = time.perf_counter()
-        outcome = await producer.send_batch(batch, queue.topic, partition=queue.partition)
-        done, _ = await asyncio.wait((outcome,), timeout=self._timeout)
-        if not done:
-            # `outcome` only shields the batch: the producer would go on trying, and is given up.
-            outcome.cancel()
-            raise NotAcknowledged(f"Kafka did not acknowledge within {self._timeout:g} s")
-        base: int = outcome.result().offset
+        for queue in flight.values():
+            queue.sent = True
+        try:
+            async with asyncio.timeout_at(min(queue.since for queue in flight.values()) + self._timeout):
+                answers = await session.produce(node, {place: queue.batch for place, queue in flight.items()})
+        except TimeoutError:
+            raise self._too_late() from None
+        except KafkaError as failure:
+            if not failure.retriable:
+                raise
+            for place in list(flight):
+                self._send_again(flight[place])
+                del flight[place]
+            return
         PRODUCE.observe(time.perf_counter() - started)
-        _ACKNOWLEDGED()
-        return base
+        for place, code, offset in answers:
+            if place in flight:
+                self._answered(session, flight[place], code, offset)
+                del flight[place]
+        if flight:
+            raise NotAcknowledged("Kafka's answer leaves out a batch")
+
+    def _answered(self, session: Session, queue: _Queue, code: int, offset: int) -> None:
+        """Raises NotAcknowledged or KafkaError where the session is of no more use."""
+        error = for_code(code)
+        if error in (NoError, DuplicateSequenceNumber):
+            parts, queue.parts, queue.batch = queue.parts, [], bytearray()
+            session.advance(queue.place, sum(end - start for _, start, end in parts))
+            if queue.waiting:
+                self._make_ready(queue)
+            _ACKNOWLEDGED()
+            settle(parts, offset if error is NoError else -1)
+        elif issubclass(error, FINAL):
+            # Kafka has not written it, so the next batch has the same sequence number.
+            failure = error()
+            self._refused(queue, str(failure), failure)
+            if queue.waiting:
+                self._make_ready(queue)
+        elif error.retriable:
+            if error.invalid_metadata:
+                session.mistrust()
+            self._send_again(queue)
+        else:
+            raise error()
+
+    def _send_again(self, queue: _Queue) -> None:
+        """In a moment, unless that is too late. Raises NotAcknowledged."""
+        loop = asyncio.get_running_loop()
+        if loop.time() + RETRY > queue.since + self._timeout:
+            raise self._too_late()
+        loop.call_later(RETRY, self._retry, queue, queue.batch)
+
+    def _retry(self, queue: _Queue, batch: bytearray) -> None:
+        if queue.batch is batch:  # has not failed meanwhile
+            self._make_ready(queue)
+
+    async def _find_leaders(self, session: Session) -> None:
+        """Ask about partitions that have no leader now. Raises NotAcknowledged where one that was sent to has none for too long."""
+        now = asyncio.get_running_loop().time()
+        for queue in list(self._ready):
+            if session.leader(queue.place) is not None:
+                continue
+            if not queue.batch and not self._make_batch(session, queue):
+                del self._ready[queue]
+            elif queue.since + self._timeout < now:
+                if queue.sent:
+                    raise self._too_late()
+                self._fail(queue, "Kafka has no leader for {}, partition {}".format(*queue.place))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await session.refresh()
+        await asyncio.sleep(RETRY)
+
+    def _too_late(self) -> NotAcknowledged:
+        return NotAcknowledged(f"Kafka did not acknowledge within {self._timeout:g} s")
+
+    def _refused(self, queue: _Queue, reason: str, failure: BaseException | None = None) -> None:
+        """The batch under way is given up."""
+        parts, queue.parts, queue.batch = queue.parts, [], bytearray()
+        if parts:
+            _FAILED()
+        for chunk, _, _ in parts:
+            chunk.delivery.fail(reason, failure)
 
     def _fail_all(self, reason: str) -> None:
+        for node, lane in list(self._lanes.items()):
+            if lane is not asyncio.current_task():
+                lane.cancel()
+                del self._lanes[node]
+        self._ready.clear()
         for queue in self._queues.values():
-            self._fail_waiting(queue, reason)
-            if queue.sender is not None and queue.sender is not asyncio.current_task():
-                queue.sender.cancel()
-                queue.sender = None
+            self._fail(queue, reason)
 
-    def _fail_waiting(self, queue: _Queue, reason: str) -> None:
+    def _fail(self, queue: _Queue, reason: str) -> None:
+        self._ready.pop(queue, None)
+        self._refused(queue, reason)
         while queue.waiting:
             queue.waiting.popleft().delivery.fail(reason)
-
-
-def _fill(batch: RecordBatch, waiting: deque[_Chunk]) -> list[_Part]:
-    """Move records from the queue into the batch until it is full. Returns what went in."""
-    sent: list[_Part] = []
-    while waiting:
-        chunk = waiting[0]
-        if chunk.delivery.over:  # has failed at another partition, or its client is gone
-            waiting.popleft()
-            continue
-        start = chunk.next
-        place = batch.add(chunk.records, chunk.indices, start)
-        if place > start:
-            sent.append((chunk, start, place))
-        if place < len(chunk.indices):
-            chunk.next = place
-            break
-        waiting.popleft()
-    return sent
-
-
-def _fail_parts(sent: list[_Part], reason: str, failure: BaseException | None = None) -> None:
-    for chunk, _, _ in sent:
-        chunk.delivery.fail(reason, failure)
-
-
-def _settle(sent: list[_Part], base: int) -> None:
-    """Tell each request where its records are: the batch's begin at offset `base`, in the order in which they went in."""
-    offset = base
-    for chunk, start, end in sent:
-        if base >= 0:
-            offsets = chunk.delivery.offsets
-            for place in range(start, end):
-                offsets[chunk.indices[place]] = offset
-                offset += 1
-        chunk.delivery.settle(end - start)

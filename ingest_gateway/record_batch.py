@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.util import calc_crc32c
 
 from catalog.names import H_CONTENT_TYPE, H_CONTRACT_VERSION, H_ID, H_PRODUCER, H_SOURCE, H_SPEC_VERSION, H_TYPE
@@ -53,29 +52,27 @@ class _Varints(dict[int, bytes]):
 _VARINTS = _Varints((value, varint(value)) for value in range(16_384))
 
 
-class RecordBatch(BatchBuilder):
-    """A batch of one partition's records, which the library's producer sends as it sends its own."""
+class RecordBatch:
+    """A batch of one partition's records. `size` in bytes, before it is packed."""
 
     def __init__(self, limit: int, compression: str = "none") -> None:
         """`limit`: bytes, of which a first record may have more."""
         self._limit = limit
         self._codec = _CODECS.get(compression)
         self._encoded = [bytes(_HEADER)]
-        self._size = _HEADER
-        self._count = 0
+        self.size = _HEADER
+        self.count = 0
         self._first_ms = self._last_ms = 0
-        self._producer = (-1, -1, 0)  # id, epoch, first sequence number
-        self._buffer: bytearray | None = None
 
     def add(self, records: Records, indices: Sequence[int], start: int) -> int:
         """Put in records[indices[start:]], as many as fit. Returns the place in `indices` of the first that does not."""
-        if not self._count:
+        if not self.count:
             self._first_ms = self._last_ms = records.timestamp_ms
         head = b"\0" + varint(records.timestamp_ms - self._first_ms)  # no attributes
         keys, payloads, ids, own = records.keys, records.payloads, records.ids, records.own_headers
         shared = _headers(records.headers) if own is None else b""
         encoded_own: dict[int, bytes] = {}
-        varints, encoded, size, count, limit = _VARINTS, self._encoded, self._size, self._count, self._limit
+        varints, encoded, size, count, limit = _VARINTS, self._encoded, self.size, self.count, self._limit
         place = start
         for place in range(start, len(indices)):
             index = indices[place]
@@ -95,41 +92,22 @@ class RecordBatch(BatchBuilder):
             count += 1
         else:
             place = len(indices)
-        if count > self._count:
+        if count > self.count:
             self._last_ms = max(self._last_ms, records.timestamp_ms)
-        self._size, self._count = size, count
+        self.size, self.count = size, count
         return place
 
-    def record_count(self) -> int:
-        """How many records it holds."""
-        return self._count
-
-    def size(self) -> int:
-        """Bytes, before compression."""
-        return self._size
-
-    def close(self) -> None:
-        """Nothing is added behind the producer's back, so there is nothing to close."""
-
-    def closed(self) -> bool:
-        """Whether it is ready to be sent, without waiting for more."""
-        return True
-
-    def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
-        self._producer = (producer_id, producer_epoch, base_sequence)
-
-    def _build(self) -> bytearray:
-        if self._buffer is None:
-            buffer = bytearray(b"").join(self._encoded)
-            self._encoded = []
-            attributes = self._compress(buffer)
-            _PLACE.pack_into(buffer, 0, 0, len(buffer) - _BEFORE_LENGTH, -1, _MAGIC, 0)
-            _STATE.pack_into(
-                buffer, _PLACE.size, attributes, self._count - 1, self._first_ms, self._last_ms, *self._producer, self._count
-            )  # fmt: skip
-            _CHECKSUM.pack_into(buffer, _PLACE.size - _CHECKSUM.size, calc_crc32c(memoryview(buffer)[_PLACE.size :]))
-            self._buffer = buffer
-        return self._buffer
+    def encode(self, producer_id: int, epoch: int, sequence: int) -> bytearray:
+        """The bytes, with the number by which the broker knows a resend. Once: the records are given up."""
+        buffer = bytearray().join(self._encoded)
+        self._encoded = []
+        attributes = self._compress(buffer)
+        _PLACE.pack_into(buffer, 0, 0, len(buffer) - _BEFORE_LENGTH, -1, _MAGIC, 0)
+        _STATE.pack_into(
+            buffer, _PLACE.size, attributes, self.count - 1, self._first_ms, self._last_ms, producer_id, epoch, sequence, self.count
+        )  # fmt: skip
+        _CHECKSUM.pack_into(buffer, _PLACE.size - _CHECKSUM.size, calc_crc32c(memoryview(buffer)[_PLACE.size :]))
+        return buffer
 
     def _compress(self, buffer: bytearray) -> int:
         if self._codec is None:

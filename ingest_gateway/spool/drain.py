@@ -8,9 +8,9 @@ from typing import Protocol
 import msgspec
 import structlog
 
+from ingest_gateway.delivery import NotAcknowledged
 from ingest_gateway.keys import partitions
 from ingest_gateway.metrics import SPOOL_DRAINED
-from ingest_gateway.produce import NotAcknowledged
 from ingest_gateway.records import Records
 from ingest_gateway.spool import segments
 from ingest_gateway.spool.backlog import Backlog

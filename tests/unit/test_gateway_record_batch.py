@@ -63,7 +63,6 @@ def ours(many: list[Records], limit: int, compression: str = "none") -> RecordBa
     for records in many:
         if batch.add(records, range(len(records.keys)), 0) < len(records.keys):
             break
-    batch._set_producer_state(7, 3, 11)
     return batch
 
 
@@ -71,8 +70,8 @@ def ours(many: list[Records], limit: int, compression: str = "none") -> RecordBa
 def test_a_batch_is_byte_for_byte_the_librarys(many: list[Records], limit: int) -> None:
     batch = ours(many, limit)
     expected, taken = librarys(many, limit)
-    assert (batch.record_count(), batch.size()) == (taken, len(expected))
-    assert batch._build() == expected
+    assert (batch.count, batch.size) == (taken, len(expected))
+    assert batch.encode(7, 3, 11) == expected
 
 
 @pytest.mark.parametrize(
@@ -80,7 +79,7 @@ def test_a_batch_is_byte_for_byte_the_librarys(many: list[Records], limit: int) 
 )
 def test_packed_records_are_the_same_ones(compression: str, number: int, unpack: Callable[[bytes], bytes]) -> None:
     many = [Records([b"k"] * 9, [b"payload" * 20] * 9, [b"i"] * 9, [], None, 1)]
-    packed, plain = ours(many, 10_000, compression)._build(), ours(many, 10_000)._build()
+    packed, plain = ours(many, 10_000, compression).encode(7, 3, 11), ours(many, 10_000).encode(7, 3, 11)
     assert (packed[22], unpack(bytes(packed[61:]))) == (number, bytes(plain[61:]))
     assert int.from_bytes(packed[8:12], "big") == len(packed) - 12
     assert packed[23:61] == plain[23:61]
@@ -89,7 +88,7 @@ def test_packed_records_are_the_same_ones(compression: str, number: int, unpack:
 
 def test_what_packing_would_make_longer_is_not_packed() -> None:
     many = [Records([b"k"], [b"p"], [b"i"], [], None, 1)]
-    assert ours(many, 500, "zstd")._build() == ours(many, 500)._build()
+    assert ours(many, 500, "zstd").encode(7, 3, 11) == ours(many, 500).encode(7, 3, 11)
 
 
 def test_what_does_not_fit_is_told_by_its_place() -> None:
@@ -98,8 +97,8 @@ def test_what_does_not_fit_is_told_by_its_place() -> None:
     assert first.add(records, [4, 3, 2, 1, 0], 0) == 3
     assert first.add(records, [4, 3, 2, 1, 0], 3) == 3
     assert second.add(records, [4, 3, 2, 1, 0], 3) == 5
-    assert (first.record_count(), second.record_count()) == (3, 2)
-    assert first.size() == len(first._build())
+    assert (first.count, second.count) == (3, 2)
+    assert first.size == len(first.encode(7, 3, 11))
 
 
 def test_a_first_record_is_taken_whatever_its_size() -> None:
