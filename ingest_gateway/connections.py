@@ -23,6 +23,7 @@ from ingest_gateway.settings import GatewaySettings, gateway_settings
 
 if TYPE_CHECKING:
     from ingest_gateway.fast_path import Exchange, FastPath
+    from ingest_gateway.overload import Refusal
 
 MOST_HEAD = 64 << 10  # bytes of a request's line and headers
 SPARE_FILES = 256  # beside connections: Kafka, logs, the spool
@@ -53,7 +54,7 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         CONNECTIONS.inc()
         self._fast_path: FastPath | None = getattr(self.app, "fast_path", None)
-        self._exchange: Exchange | None = None  # the request under way, where it is a usual one
+        self._exchange: Exchange | Refusal | None = None  # the request under way, where it is a usual one
         limits = _settings()
         self._patience = limits.header_timeout
         self._read_timeout = limits.read_timeout
@@ -118,7 +119,7 @@ class Connection(HttpToolsProtocol):
         else:
             super().on_message_complete()
 
-    def _usual(self) -> "Exchange | None":
+    def _usual(self) -> "Exchange | Refusal | None":
         parser = self.parser
         if self._fast_path is None or parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
             return None

@@ -20,6 +20,7 @@ from ingest_gateway.gateway import Gateway
 from ingest_gateway.ids import request_id
 from ingest_gateway.intake import OVERHEAD, RequestHeaders
 from ingest_gateway.keys import partitions
+from ingest_gateway.overload import Overload, Refusal
 from ingest_gateway.problems import Problem
 from ingest_gateway.streams import Served
 from ingest_gateway.submit import (
@@ -61,8 +62,9 @@ class FastPath:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._overload = Overload(gateway.settings.retry_after)
 
-    def exchange(self, line: Line, path: bytes, scope: Scope) -> "Exchange | None":
+    def exchange(self, line: Line, path: bytes, scope: Scope) -> "Exchange | Refusal | None":
         """What begins with a POST's headers, or None where it isn't usual. `path` is as sent, with the query if there is one."""
         gateway = self._gateway
         served = gateway.streams.by_path.get(path)
@@ -74,6 +76,8 @@ class FastPath:
             return None
         if not headers.isdisjoint(UNUSUAL):
             return None
+        if gateway.is_full:
+            return Refusal(line, self._overload, scope)
         try:
             asked = Asked.by(headers, b"")
         except Problem:

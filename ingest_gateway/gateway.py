@@ -15,6 +15,7 @@ from ingest_gateway.callers import ANONYMOUS, Caller
 from ingest_gateway.ids import Uuid7
 from ingest_gateway.intake import Budget, RequestHeaders
 from ingest_gateway.metrics import CONTRACTS, IN_FLIGHT_BYTES, IN_FLIGHT_REQUESTS, StreamCounts
+from ingest_gateway.overload import no_room
 from ingest_gateway.problems import Problem, unavailable
 from ingest_gateway.produce import Producer
 from ingest_gateway.settings import GatewaySettings
@@ -109,14 +110,18 @@ class Gateway:
         hint = f"; did you mean {nearest}?" if nearest else ""
         raise Problem(404, "no-such-stream", f"There is no stream {name[:100]}{hint}", nearest=nearest)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether as many requests are under way as may be, so that there is no room for the next."""
+        return self.requests >= self.settings.max_in_flight_requests
+
     def require_room(self) -> None:
         """Raises Problem 503 where an answer now is worth more than one after a wait.
 
         That is, where as many requests wait as may, or while Kafka is away and no spool has room.
         """
         if self.requests > self.settings.max_in_flight_requests:
-            detail = "The gateway has as many requests under way as it may; send again"
-            raise unavailable("overloaded", detail, self.settings.retry_after)
+            raise no_room(self.settings.retry_after)
         if self.broker.up:
             return
         if self.spool is None:

@@ -1,0 +1,85 @@
+"""The answer to a request for which there is no room: made once, so that those who have to wait cost those who need not little."""
+
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from starlette.types import Scope
+
+from ingest_gateway import problems
+from ingest_gateway.browsers import HEADERS
+from ingest_gateway.ids import request_id
+from ingest_gateway.metrics import REQUESTS
+from ingest_gateway.problems import Problem, unavailable
+
+if TYPE_CHECKING:
+    from ingest_gateway.fast_path import Line
+
+_observe = REQUESTS.labels("503").observe
+_NOBODY_WAITS = SimpleNamespace(set=lambda: None)
+_NAME = "request-id"  # stands where the request's own goes
+
+
+def no_room(retry_after: int) -> Problem:
+    """As many requests are under way as may be."""
+    detail = "The gateway has as many requests under way as it may; send again"
+    return unavailable("overloaded", detail, retry_after)
+
+
+class Overload:
+    """The answer's bytes around the request's name."""
+
+    def __init__(self, retry_after: int) -> None:
+        problem = no_room(retry_after)
+        before, _, after = problem.document(_NAME).partition(_NAME.encode())
+        given = [(name.encode(), value.encode()) for name, value in problem.headers.items()]
+        lines = [(b"content-type", problems.CONTENT_TYPE), *given, *HEADERS]
+        self._head = b"".join([b"%s: %s\r\n" % line for line in lines]) + b"content-length: %d\r\nx-request-id: %s\r\n"
+        self._body = before.replace(b"%", b"%%") + b"%s" + after.replace(b"%", b"%%")
+        self._size = len(before) + len(after)
+
+    def answer(self, name: str) -> tuple[bytes, bytes]:
+        """Header lines and body for a request of this name."""
+        encoded = name.encode()
+        return self._head % (self._size + len(encoded), encoded), self._body % encoded
+
+
+class Refusal:
+    """A request that is answered so when its body has been read over. As `fast_path.Exchange`, to the connection."""
+
+    __slots__ = (
+        "_line", "_overload", "_scope", "_started", "disconnected", "keep_alive", "message_event", "more_body",
+        "response_complete",
+    )  # fmt: skip
+
+    def __init__(self, line: "Line", overload: Overload, scope: Scope) -> None:
+        self._started = time.perf_counter()
+        self._line = line
+        self._overload = overload
+        self._scope = scope
+        self.message_event = _NOBODY_WAITS
+        self.keep_alive = True
+        self.more_body = True
+        self.disconnected = False
+        self.response_complete = False
+
+    def add(self, chunk: bytes) -> None:
+        """A piece of the body, which nobody wants."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether more of the body is to come."""
+        return self.more_body and not self.response_complete
+
+    def abandon(self) -> None:
+        """The body will never be complete."""
+        self.response_complete = True
+
+    def begin(self) -> None:
+        """The body is complete."""
+        self.more_body = False
+        self.response_complete = True
+        given = next((value for name, value in self._scope["headers"] if name == b"x-request-id"), None)
+        head, body = self._overload.answer(request_id(None if given is None else given.decode("latin-1")))
+        self._line.reply(503, head, body, self.keep_alive)
+        _observe(time.perf_counter() - self._started)
