@@ -88,8 +88,8 @@ def measures(**overload: Any) -> dict[str, Any]:
         "cores": 2,
         "load_before": 0.4,
         "singles": {"echo": rate, "plain": rate, "sluice": rate},
-        "batches": {"producer": {**rate, "server_us_per_event": None}, "plain": rate, "sluice": rate},
-        "ratios": {"singles": {"echo": 0.5, "plain": 1.1}, "batches": {"producer": 0.6, "plain": 7.0}},
+        "batches": {"producer": {**rate, "server_us_per_event": None}, "plain": rate, "tuned": rate, "sluice": rate},
+        "ratios": {"singles": {"echo": 0.5, "plain": 1.1}, "batches": {"producer": 0.6, "plain": 7.0, "tuned": 2.0}},
         "half_rate": {"rate": 100.0, "sluice": times, "plain": times},
         "overload": {
             "rate": 300.0, "dropped": 0, "rss_mb": {"before": 100.0, "during": 120.0, "after": 110.0},

@@ -22,7 +22,7 @@ from catalog.settings import LakeSettings
 from catalog.topics import ensure_topics
 from infra.bench.gateway import runs, servers
 from infra.bench.gateway.load import Job
-from infra.bench.gateway.servers import ECHO, PLAIN, SLUICE, Server
+from infra.bench.gateway.servers import ECHO, PLAIN, SLUICE, TUNED, Server
 from infra.bench.gateway.shapes import BATCHES, SINGLES, write_contract
 from infra.bench.spool import spool
 
@@ -49,11 +49,11 @@ def gateway(lake: LakeSettings, folder: Path, plan: Plan, say: Say) -> dict[str,
     """Measure on topics and in a folder of the benchmark's own. The topics are deleted afterwards. Raises SluiceError."""
     busy = os.getloadavg()[0]
     mark = uuid4().hex[:8]
-    topics = {name: f"bench_{name}_{mark}" for name in (ECHO, PLAIN, SLUICE, PRODUCER)}
+    topics = {name: f"bench_{name}_{mark}" for name in (ECHO, PLAIN, TUNED, SLUICE, PRODUCER)}
     contracts = folder / "contracts"
     contracts.mkdir()
     write_contract(contracts, topics[SLUICE])
-    kafka = [topics[name] for name in (PLAIN, SLUICE, PRODUCER)]
+    kafka = [topics[name] for name in (PLAIN, TUNED, SLUICE, PRODUCER)]
     asyncio.run(ensure_topics(lake, kafka))
     try:
         with _servers(plan, contracts, folder) as running:
@@ -84,7 +84,7 @@ def _servers(plan: Plan, contracts: Path, folder: Path) -> Iterator[dict[str, Se
     with ExitStack() as stack:
         running = {
             name: stack.enter_context(servers.rival(name, plan.workers, folder / f"{name}.log"))
-            for name in (ECHO, PLAIN)
+            for name in (ECHO, PLAIN, TUNED)
         }
         running[SLUICE] = stack.enter_context(
             servers.gateway(plan.workers, contracts, folder / "spool", folder / "sluice.log")
@@ -106,7 +106,7 @@ class _Bench:
         """Greatest rates, times at half of it, and three times of it."""
         runs_of: dict[str, Runs] = {
             SINGLES: {ECHO: [], PLAIN: [], SLUICE: []},
-            BATCHES: {PRODUCER: [], PLAIN: [], SLUICE: []},
+            BATCHES: {PRODUCER: [], PLAIN: [], TUNED: [], SLUICE: []},
         }
         for number in range(1, self._plan.repetitions + 1):
             for shape, by_server in runs_of.items():
