@@ -43,7 +43,7 @@ class Stuck(Exception):
 
 
 class Refused(Stuck):
-    """Kafka refuses records for good. Each attempt costs all streams a new producer, so they become rare."""
+    """Kafka refuses records for good, and would again: attempts become rare."""
 
 
 class Drain:
