@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from math import inf
 from typing import Literal
 
 import structlog
@@ -19,6 +20,7 @@ log = structlog.get_logger("sluice.gateway.broker")
 
 PROBE = 1.0  # seconds between two looks at the broker
 PROBE_TIMEOUT = 3.0
+MISSED = 15.0  # seconds in which a topic that Kafka does not name is taken to come back
 BACKOFF = (0.2, 0.4, 0.8, 1.6, 2.0)  # seconds between attempts to connect
 
 
@@ -37,6 +39,7 @@ class Broker:
         self._up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._given_up: set[asyncio.Task[None]] = set()
+        self._named: dict[str, float] = {}  # topic → when Kafka last named it
         self.session: Session | None = None
         self.state: State = "connecting"
         self.reason = "not connected yet"
@@ -76,6 +79,10 @@ class Broker:
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has by the newest metadata (at most a second old); 0 where it is unknown."""
         return 0 if self.session is None else self.session.partitions(topic)
+
+    def had(self, topic: str) -> bool:
+        """Whether Kafka named the topic a moment ago, so that it is hardly gone for good."""
+        return time.monotonic() - self._named.get(topic, -inf) < MISSED
 
     async def refresh(self) -> bool:
         """Ask Kafka for its topics now, for a stream whose topic has just been made. Returns whether it answered."""
@@ -119,6 +126,8 @@ class Broker:
             answered, reason = await _answers(session)
             if self._renew.is_set():
                 return
+            if answered:
+                self._named.update(dict.fromkeys(session.topics(), time.monotonic()))
             self._become("up" if answered else "away", reason)
 
     def _become(self, state: State, reason: str) -> None:

@@ -141,6 +141,9 @@ class Gateway:
         if not answered:
             reason = self.broker.reason or "it does not answer"
             raise unavailable("broker-away", f"Kafka is away: {reason}", self.settings.retry_after)
+        if self.broker.had(topic):
+            detail = f"Kafka does not name the topic {topic} now, which it did a moment ago"
+            raise unavailable("broker-away", detail, self.settings.retry_after)
         detail = f"Kafka has no topic {topic} yet; `sluice apply` makes it from the contract"
         raise unavailable("topic-missing", detail, self.settings.retry_after)
 

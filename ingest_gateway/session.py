@@ -64,6 +64,10 @@ class Session:
         """How many partitions a topic has by the newest metadata; 0 where it is unknown."""
         return len(self._client.cluster.partitions_for_topic(topic) or ())
 
+    def topics(self) -> set[str]:
+        """Those that the newest metadata names. Kafka leaves out for a moment what is about to change its leader."""
+        return set(self._client.cluster.topics())
+
     def leader(self, place: Place) -> int | None:
         """The node to which a partition's batches go, where there is one now."""
         node: int | None = self._client.cluster.leader_for_partition(TopicPartition(*place))

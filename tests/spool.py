@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest_gateway.produce import Records
+from ingest_gateway.records import Records
 from ingest_gateway.spool import drain, spool
 from ingest_gateway.spool.segments import SUFFIX
 from ingest_gateway.spool.spool import Spool

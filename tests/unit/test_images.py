@@ -28,7 +28,7 @@ ENTRIES = {
     "cli": ("infra.cli", "catalog.gold_refresh", *(f"infra.commands.{name}" for name in ("apply", "send", "sql", "keys",
             "spool", "verify", "demo"))),
 }  # fmt: skip
-NEVER = {"gateway": {"compression", "opentelemetry"}, "ui": {"dbt"}, "stream": set[str](), "cli": set[str]()}
+NEVER = {"gateway": {"compression", "opentelemetry"}, "ui": {"dbt"}, "stream": set[str](), "cli": {"compression"}}
 
 
 def instructions(file: Path) -> list[tuple[str, str]]:

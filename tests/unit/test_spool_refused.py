@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest_gateway.produce import NotAcknowledged, Records
+from ingest_gateway.delivery import NotAcknowledged
+from ingest_gateway.records import Records
 from ingest_gateway.spool import offline
 from ingest_gateway.spool.drain import Refused, Stuck, next_pause
 from ingest_gateway.spool.segments import ASIDE, SUFFIX
