@@ -32,7 +32,7 @@ class _Queue:
     place: Place
     waiting: deque[Chunk] = field(default_factory=deque)
     batch: bytearray = field(default_factory=bytearray)
-    sent: bool = False  # so that Kafka may have it
+    sendings: int = 0
     parts: list[Part] = field(default_factory=list)
     since: float = 0.0  # when the batch was made, or the search for a leader began
 
@@ -168,14 +168,14 @@ class Producer:
         queue.parts = filled(batch, queue.waiting)
         if queue.parts:
             queue.batch = batch.encode(*session.state(queue.place))
-            queue.since, queue.sent = asyncio.get_running_loop().time(), False
+            queue.since, queue.sendings = asyncio.get_running_loop().time(), 0
         return bool(queue.parts)
 
     async def _send(self, session: Session, node: int, flight: dict[Place, _Queue]) -> None:
         """Send a request and see to the answer, which takes its batches out of `flight`. Raises NotAcknowledged or KafkaError."""
         started = time.perf_counter()
         for queue in flight.values():
-            queue.sent = True
+            queue.sendings += 1
         try:
             async with asyncio.timeout_at(min(queue.since for queue in flight.values()) + self._timeout):
                 answers = await session.produce(node, {place: queue.batch for place, queue in flight.items()})
@@ -206,13 +206,14 @@ class Producer:
                 self._make_ready(queue)
             _ACKNOWLEDGED()
             settle(parts, offset if error is NoError else -1)
-        elif issubclass(error, FINAL):
-            # Kafka has not written it, so the next batch has the same sequence number.
+        elif issubclass(error, FINAL) and queue.sendings == 1:
+            # Kafka has not written it, so the next batch has the same sequence number. Of one that was sent before
+            # nobody knows: another under its number could pass for a resend of it, and be lost.
             failure = error()
             self._refused(queue, str(failure), failure)
             if queue.waiting:
                 self._make_ready(queue)
-        elif error.retriable:
+        elif error.retriable and not issubclass(error, FINAL):
             if error.invalid_metadata:
                 session.mistrust()
             self._send_again(queue)
@@ -239,7 +240,7 @@ class Producer:
             if not queue.batch and not self._make_batch(session, queue):
                 del self._ready[queue]
             elif queue.since + self._timeout < now:
-                if queue.sent:
+                if queue.sendings:
                     raise self._too_late()
                 self._fail(queue, "Kafka has no leader for {}, partition {}".format(*queue.place))
         with contextlib.suppress(TimeoutError):

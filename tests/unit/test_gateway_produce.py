@@ -122,6 +122,18 @@ def test_a_batch_that_is_refused_for_good_harms_no_other() -> None:
     assert sequences(session, ("a", 0)) == [(0, 1), (0, 1)]
 
 
+def test_a_number_that_kafka_may_have_seen_is_not_given_to_another_batch() -> None:
+    session = Session(KafkaConnectionError("cut, perhaps after it was written"), said(TOO_LARGE))
+
+    async def work(producer: Producer, broker: Broker) -> None:
+        with pytest.raises(NotAcknowledged) as raised:
+            await producer.write("a", [0], records(1))
+        assert raised.value.final
+        assert broker.session is None
+
+    with_producer(session, work)
+
+
 def test_what_kafka_had_already_has_no_offset() -> None:
     session = Session(said(DUPLICATE))
     assert with_producer(session, lambda producer, broker: producer.write("a", [0, 0], records(2))) == [None, None]
