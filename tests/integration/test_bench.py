@@ -15,7 +15,7 @@ def test_the_gateway_is_measured_beside_the_others(stack: Stack, tmp_path: Path)
     found = json.loads(stack.sluice("bench", "gateway", "--json", *brief))["gateway"]
     assert json.loads((tmp_path / "bench.json").read_text())["gateway"] == found
     assert set(found["singles"]) == {"echo", "plain", "sluice"}
-    assert set(found["batches"]) == {"producer", "plain", "sluice"}
+    assert set(found["batches"]) == {"producer", "plain", "tuned", "sluice"}
     assert all(figures["events_per_s"] > 0 for shape in ("singles", "batches") for figures in found[shape].values())
     assert 0 < found["acknowledged"] <= found["in_topic"]
     assert len(found["aims"]) == 11
