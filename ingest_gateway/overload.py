@@ -20,7 +20,7 @@ from ingest_gateway.problems import Problem, unavailable
 if TYPE_CHECKING:
     from ingest_gateway.fast_path import Line
 
-HOLD = 0.025  # seconds at most: well below what anybody waits before they send again
+HOLD = 0.02  # seconds at most: well below what anybody waits before they send again
 
 _observe = REQUESTS.labels("503").observe
 _NOBODY_WAITS = SimpleNamespace(set=lambda: None)

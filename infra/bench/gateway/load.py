@@ -19,6 +19,7 @@ import uvloop
 
 from infra.bench.gateway.shapes import SHAPES, bodies
 
+SETTLE = 0.3  # seconds for the server to take the connections, which the system has opened by then
 TICK = 0.001  # seconds; arrivals of one tick go out together
 PATIENCE = 30.0  # seconds, for the answers to what is under way at the end
 
@@ -108,6 +109,7 @@ class Load:
         """Send for as long as the job says, and wait for the answers. Returns how long that took."""
         for _ in range(self._job.connections):
             await self._open()
+        await asyncio.sleep(SETTLE)
         started = time.perf_counter()
         self._until = started + self._job.seconds
         if self._job.rate is None:
