@@ -68,6 +68,8 @@ def bench(
     unknown = sorted(set(measures or ()) - set(MEASURES))
     if unknown:
         raise SluiceError(f"There is no measure {unknown[0]}; there are {', '.join(MEASURES)}")
+    if not config.state_folder().is_dir():
+        raise SluiceError("No stack runs here: start it with `sluice up`")
     console = Console(stderr=as_json)
     chosen = [name for name in MEASURES if (name in measures if measures else name not in LONG)]
     results: dict[str, Any] = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": _machine()}

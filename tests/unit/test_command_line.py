@@ -116,3 +116,9 @@ def test_a_spool_that_is_a_file_is_not_an_empty_one(
     (tmp_path / "spool").touch()
     folder = ("--folder", str(tmp_path / "spool"))
     assert "is not a folder" in refused(capsys, monkeypatch, "spool", "list", *folder)
+
+
+def test_nothing_is_measured_where_no_stack_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, state: Path
+) -> None:
+    assert "No stack runs here: start it with `sluice up`" in refused(capsys, monkeypatch, "bench", "gateway")
