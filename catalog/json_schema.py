@@ -115,23 +115,31 @@ def integer_bounds(column: Column) -> tuple[int, int]:
     return max((low for low, _ in stated), default=LONG[0]), min((high for _, high in stated), default=LONG[1])
 
 
+def decimal_step(column: Column) -> float | None:
+    """What a decimal column's numbers are multiples of; None where that is not sure by arithmetic on doubles, and for others."""
+    if column.decimal is None or column.decimal[0] > EXACT_DIGITS:
+        return None
+    scale = column.decimal[1]
+    return float(f"1e-{scale}") if scale else 1
+
+
 def _number(column: Column) -> dict[str, Any]:
     limits = column.limits
     schema = _without_none(
         type="number", minimum=limits.minimum, maximum=limits.maximum, multipleOf=limits.multiple_of,
         exclusiveMinimum=limits.exclusive_minimum, exclusiveMaximum=limits.exclusive_maximum,
     )  # fmt: skip
-    if column.decimal and column.decimal[0] <= EXACT_DIGITS:
+    step = decimal_step(column)
+    if column.decimal and step is not None:
         # More digits than the column has would be rounded away, or not fit.
         precision, scale = column.decimal
         bound = 10 ** (precision - scale)
         schema["exclusiveMinimum"] = _tighter(-bound, limits.exclusive_minimum, max)
         schema["exclusiveMaximum"] = _tighter(bound, limits.exclusive_maximum, min)
-        step = {"multipleOf": float(f"1e-{scale}") if scale else 1}
         if limits.multiple_of is None:
-            schema.update(step)
-        elif Decimal(str(limits.multiple_of)) % Decimal(str(step["multipleOf"])):
-            schema["allOf"] = [step]  # the contract's own step is finer, or another
+            schema["multipleOf"] = step
+        elif Decimal(str(limits.multiple_of)) % Decimal(str(step)):
+            schema["allOf"] = [{"multipleOf": step}]  # the contract's own step is finer, or another
     elif not column.decimal:
         if limits.exclusive_minimum is None:
             schema.setdefault("minimum", -GREATEST)

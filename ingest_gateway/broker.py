@@ -10,6 +10,7 @@ from typing import Literal
 import structlog
 from aiokafka.errors import KafkaError
 
+from catalog.errors import first_line
 from ingest_gateway.metrics import BROKER_UP
 from ingest_gateway.record_batch import RecordBatch
 from ingest_gateway.session import Session
@@ -21,6 +22,7 @@ log = structlog.get_logger("sluice.gateway.broker")
 PROBE = 1.0  # seconds between two looks at the broker
 PROBE_TIMEOUT = 3.0
 MISSED = 15.0  # seconds in which a topic that Kafka does not name is taken to come back
+LONGEST = 300  # characters of a reason
 BACKOFF = (0.2, 0.4, 0.8, 1.6, 2.0)  # seconds between attempts to connect
 
 
@@ -107,7 +109,7 @@ class Broker:
             try:
                 self.session = await Session.open(self._bootstrap, self._settings)
             except (KafkaError, OSError, TimeoutError) as failure:
-                self._become("away", _line(failure))
+                self._become("away", first_line(failure)[:LONGEST])
                 await asyncio.sleep(BACKOFF[min(attempt, len(BACKOFF) - 1)])
                 attempt += 1
                 continue
@@ -150,9 +152,5 @@ async def _answers(session: Session) -> tuple[bool, str]:
     except TimeoutError:
         return False, f"Kafka did not answer within {PROBE_TIMEOUT:g} s"
     except KafkaError as failure:
-        return False, _line(failure)
+        return False, first_line(failure)[:LONGEST]
     return ok, "" if ok else "no broker answers"
-
-
-def _line(failure: BaseException) -> str:
-    return (str(failure) or type(failure).__name__).splitlines()[0][:300]

@@ -6,15 +6,13 @@ there. Whatever else comes goes to the ASGI application, which can do all of it;
 
 import re
 import time
-from collections.abc import Coroutine
-from types import SimpleNamespace
-from typing import Any, Protocol
 
 from starlette.types import Scope
 
 from ingest_gateway.acknowledge import at_once, rescued
 from ingest_gateway.bodies import MULTIPART
 from ingest_gateway.browsers import HEADERS
+from ingest_gateway.cycle import Cycle, Line
 from ingest_gateway.delivery import NotAcknowledged
 from ingest_gateway.gateway import Gateway
 from ingest_gateway.ids import request_id
@@ -41,20 +39,6 @@ MOST_BODY = 64 << 10  # bytes; beside a larger one's own costs, those of a task 
 UNUSUAL = frozenset((b"content-encoding", b"expect", b"origin", b"transfer-encoding", b"upgrade"))
 _SHORT = re.compile(r"[0-9]{1,6}\Z")
 _SECURITY = b"".join(b"%s: %s\r\n" % pair for pair in HEADERS)
-_NOBODY_WAITS = SimpleNamespace(set=lambda: None)
-
-
-class Line(Protocol):
-    """The connection that a request came by."""
-
-    def reply(self, status: int, head: bytes, body: bytes, keep_alive: bool) -> None:
-        """Send the answer, if anybody is there. `head`: header lines, each with its end."""
-
-    def cut(self) -> None:
-        """End the connection without a word."""
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run what takes time; the server does not end before it."""
 
 
 class FastPath:
@@ -90,13 +74,11 @@ class FastPath:
         return Exchange(gateway, line, served, headers, asked, scope, held)
 
 
-class Exchange:
-    """A request and its answer. The public attributes are those that uvicorn's connection looks for in the cycle under way."""
+class Exchange(Cycle):
+    """A request and its answer."""
 
     __slots__ = (
-        "_asked", "_chosen", "_chunks", "_gateway", "_headers", "_held", "_limits", "_line", "_name", "_offsets",
-        "_scope", "_served", "_started", "_submission", "disconnected", "keep_alive", "message_event", "more_body",
-        "response_complete",
+        "_asked", "_chosen", "_chunks", "_gateway", "_headers", "_held", "_limits", "_name", "_offsets", "_served", "_submission",
     )  # fmt: skip
 
     def __init__(
@@ -109,30 +91,18 @@ class Exchange:
         scope: Scope,
         held: int,
     ) -> None:
-        self._started = time.perf_counter()
+        super().__init__(line, scope)
         self._gateway = gateway
-        self._line = line
         self._served = served
         self._headers = headers
         self._asked = asked
-        self._scope = scope
         self._held = held
         self._chunks: list[bytes] = []
-        self.message_event = _NOBODY_WAITS
-        self.keep_alive = True
-        self.more_body = True
-        self.disconnected = False
-        self.response_complete = False
         gateway.requests += 1
 
     def add(self, chunk: bytes) -> None:
         """A piece of the body."""
         self._chunks.append(chunk)
-
-    @property
-    def waits(self) -> bool:
-        """Whether more of the body is to come."""
-        return self.more_body and not self.response_complete
 
     def abandon(self) -> None:
         """The body will never be complete."""

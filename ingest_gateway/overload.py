@@ -1,29 +1,24 @@
 """The answer to a request for which there is no room: made once, and held back for a moment.
 
-To refuse costs a third of what it costs to take, so a crowd that sends again at once would use up the worker with refusals. A
+To refuse is not much cheaper than to take, so a crowd that sends again at once would use up the worker with refusals. A
 connection's next request comes after the answer to its last: to answer late is the one brake that a server has.
 """
 
 import asyncio
 import time
-from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
 from ingest_gateway import problems
 from ingest_gateway.browsers import HEADERS
+from ingest_gateway.cycle import Cycle, Line
 from ingest_gateway.ids import request_id
 from ingest_gateway.metrics import REQUESTS
 from ingest_gateway.problems import Problem, unavailable
 
-if TYPE_CHECKING:
-    from ingest_gateway.fast_path import Line
-
 HOLD = 0.02  # seconds at most: well below what anybody waits before they send again
 
 _observe = REQUESTS.labels("503").observe
-_NOBODY_WAITS = SimpleNamespace(set=lambda: None)
 _NAME = "request-id"  # stands where the request's own goes
 
 
@@ -63,32 +58,17 @@ class Overload:
         return self._head % (self._size + len(encoded), encoded), self._body % encoded
 
 
-class Refusal:
+class Refusal(Cycle):
     """A request that is answered so when its body has been read over. As `fast_path.Exchange`, to the connection."""
 
-    __slots__ = (
-        "_line", "_overload", "_scope", "_started", "disconnected", "keep_alive", "message_event", "more_body",
-        "response_complete",
-    )  # fmt: skip
+    __slots__ = ("_overload",)
 
-    def __init__(self, line: "Line", overload: Overload, scope: Scope) -> None:
-        self._started = time.perf_counter()
-        self._line = line
+    def __init__(self, line: Line, overload: Overload, scope: Scope) -> None:
+        super().__init__(line, scope)
         self._overload = overload
-        self._scope = scope
-        self.message_event = _NOBODY_WAITS
-        self.keep_alive = True
-        self.more_body = True
-        self.disconnected = False
-        self.response_complete = False
 
     def add(self, chunk: bytes) -> None:
         """A piece of the body, which nobody wants."""
-
-    @property
-    def waits(self) -> bool:
-        """Whether more of the body is to come."""
-        return self.more_body and not self.response_complete
 
     def abandon(self) -> None:
         """The body will never be complete, or nobody waits for the answer any more."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import structlog
 from aiokafka.errors import DuplicateSequenceNumber, KafkaError, NoError, for_code
 
+from catalog.errors import first_line
 from ingest_gateway.broker import Broker
 from ingest_gateway.delivery import FINAL, Chunk, Delivery, NotAcknowledged, Part, filled, settle
 from ingest_gateway.metrics import BATCHES, PRODUCE
@@ -136,7 +137,7 @@ class Producer:
         except Exception as failure:
             if not isinstance(failure, NotAcknowledged | KafkaError):
                 log.exception("record batches could not be sent", node=node)
-            reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
+            reason = first_line(failure)
             for queue in flight.values():
                 self._refused(queue, reason, failure)
             self._fail_all(reason)

@@ -9,7 +9,7 @@ from math import inf
 from typing import Any
 
 from catalog.contract import Column
-from catalog.json_schema import EXACT_DIGITS
+from catalog.json_schema import decimal_step
 
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
@@ -68,7 +68,6 @@ def taken_out(schema: dict[str, Any], columns: Iterable[Column]) -> tuple[list[R
 
 def _unit(column: Column, step: float | None) -> float | None:
     """10**scale, where the decimals that the column has are all that `multipleOf` asks for."""
-    if step is None or column.decimal is None or column.decimal[0] > EXACT_DIGITS:
+    if step is None or column.decimal is None or step != decimal_step(column):
         return None
-    scale = column.decimal[1]
-    return 10.0**scale if step == (float(f"1e-{scale}") if scale else 1) else None
+    return 10.0 ** column.decimal[1]

@@ -1,7 +1,7 @@
 """Record batches in Kafka's format (version 2), encoded a request at a time.
 
 The client library encodes a record at a time, each with all its headers. The records of a request share all headers but one, so
-here those are encoded once: an event costs a quarter. Byte for byte the outcome is the library's.
+here those are encoded once. Byte for byte the outcome is the library's.
 """
 
 import gzip
@@ -84,10 +84,10 @@ class RecordBatch:
                 shared, varints[len(event_id)], event_id,
             ))  # fmt: skip
             length = varints[len(record)]
-            size += len(length) + len(record)
-            if size > limit and count:
-                size -= len(length) + len(record)
+            grown = size + len(length) + len(record)
+            if grown > limit and count:
                 break
+            size = grown
             encoded += (length, record)
             count += 1
         else:

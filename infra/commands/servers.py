@@ -7,7 +7,7 @@ import psycopg
 import sqlalchemy.exc
 from aiokafka.errors import KafkaError
 
-from catalog.errors import SluiceError
+from catalog.errors import SluiceError, first_line
 from catalog.refusals import refusal
 
 AWAY = (KafkaError, psycopg.Error, sqlalchemy.exc.SQLAlchemyError, OSError)
@@ -22,9 +22,3 @@ def needed() -> Iterator[None]:
         raise refusal(failure) or SluiceError(
             f"A server does not answer: {first_line(failure)}. See `sluice status`, or start the stack with `sluice up`"
         ) from None
-
-
-def first_line(failure: BaseException) -> str:
-    """What a failure says, without its explanations."""
-    lines = str(failure).strip().splitlines()
-    return lines[0] if lines else type(failure).__name__

@@ -12,14 +12,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from catalog.contract import Stream
-from catalog.errors import SluiceError
+from catalog.errors import SluiceError, first_line
 from catalog.gold_project import GoldProject
 from catalog.gold_refresh import GoldSettings, silver_tables
 from catalog.lake import open_catalog
 from catalog.names import GOLD
 from catalog.odcs import load_contracts
 from catalog.settings import LakeSettings, lake_settings, read_settings
-from infra.commands.servers import AWAY, first_line
+from infra.commands.servers import AWAY
 from stream_jobs.verify import Report
 from stream_jobs.verify import verify as check
 from stream_jobs.verify.gold import check_gold
