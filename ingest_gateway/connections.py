@@ -23,7 +23,6 @@ from ingest_gateway.settings import GatewaySettings, gateway_settings
 
 if TYPE_CHECKING:
     from ingest_gateway.fast_path import Exchange, FastPath
-    from ingest_gateway.overload import Refusal
 
 MOST_HEAD = 64 << 10  # bytes of a request's line and headers
 SPARE_FILES = 256  # beside connections: Kafka, logs, the spool
@@ -54,13 +53,14 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         CONNECTIONS.inc()
         self._fast_path: FastPath | None = getattr(self.app, "fast_path", None)
-        self._exchange: Exchange | Refusal | None = None  # the request under way, where it is a usual one
+        self._exchange: Exchange | None = None  # the request under way, where it is a usual one
         limits = _settings()
         self._patience = limits.header_timeout
         self._read_timeout = limits.read_timeout
         self._pace = min(self._patience, self._read_timeout)  # seconds between two looks
         self._head_since = self.loop.time()  # when the request began whose headers are not complete; else infinity
         self._head_size = 0
+        self._heads = 0  # that were complete
         self._overdue: Any = None  # what was there at the last look and must be gone at the next
         self._timer = self.loop.call_at(self._head_since + self._pace, self._look)
         if len(self.connections) > limits.max_connections:
@@ -82,9 +82,9 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on. Headers are bounded: the parser would keep any number of them."""
-        waiting = self._head_since != inf
+        heads = self._heads
         super().data_received(data)
-        if waiting and self._head_since != inf:
+        if heads == self._heads and self._head_since != inf:
             self._head_size += len(data)
             if self._head_size > MOST_HEAD:
                 self._refuse(Problem(431, "headers-too-large", f"A request's headers may have {MOST_HEAD} bytes"))
@@ -98,6 +98,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Its headers are there."""
         self._head_since = inf
+        self._heads += 1
         self._exchange = exchange = self._usual()
         if exchange is None:
             super().on_headers_complete()
@@ -119,7 +120,7 @@ class Connection(HttpToolsProtocol):
         else:
             super().on_message_complete()
 
-    def _usual(self) -> "Exchange | Refusal | None":
+    def _usual(self) -> "Exchange | None":
         parser = self.parser
         if self._fast_path is None or parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
             return None
@@ -130,6 +131,18 @@ class Connection(HttpToolsProtocol):
         if exchange is not None:
             exchange.keep_alive = parser.should_keep_alive()
         return exchange
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, by the timer that is there: the base would start one and stop it again each time."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif not self.cycle.more_body:
+            self._head_since = self.loop.time()
+            self._head_size = 0
 
     def reply(self, status: int, head: bytes, body: bytes, keep_alive: bool) -> None:
         """Answer the exchange under way, if anybody is there."""

@@ -18,7 +18,7 @@ from ingest_gateway.gateway import Gateway
 from ingest_gateway.ids import request_id
 from ingest_gateway.intake import OVERHEAD, RequestHeaders
 from ingest_gateway.keys import partitions
-from ingest_gateway.overload import Overload, Refusal
+from ingest_gateway.overload import Refusal
 from ingest_gateway.problems import Problem
 from ingest_gateway.streams import Served
 from ingest_gateway.submit import (
@@ -46,9 +46,8 @@ class FastPath:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._overload = Overload(gateway.settings.retry_after)
 
-    def exchange(self, line: Line, path: bytes, scope: Scope) -> "Exchange | Refusal | None":
+    def exchange(self, line: Line, path: bytes, scope: Scope) -> "Exchange | None":
         """What begins with a POST's headers, or None where it isn't usual. `path` is as sent, with the query if there is one."""
         gateway = self._gateway
         served = gateway.streams.by_path.get(path)
@@ -60,8 +59,6 @@ class FastPath:
             return None
         if not headers.isdisjoint(UNUSUAL):
             return None
-        if gateway.is_full:
-            return Refusal(line, self._overload, scope)
         try:
             asked = Asked.by(headers, b"")
         except Problem:
@@ -78,7 +75,8 @@ class Exchange(Cycle):
     """A request and its answer."""
 
     __slots__ = (
-        "_asked", "_chosen", "_chunks", "_gateway", "_headers", "_held", "_limits", "_name", "_offsets", "_served", "_submission",
+        "_asked", "_begun", "_chosen", "_chunks", "_gateway", "_headers", "_held", "_limits", "_name", "_offsets", "_served",
+        "_submission",
     )  # fmt: skip
 
     def __init__(
@@ -97,25 +95,43 @@ class Exchange(Cycle):
         self._headers = headers
         self._asked = asked
         self._held = held
+        self._begun = False
         self._chunks: list[bytes] = []
-        gateway.requests += 1
 
     def add(self, chunk: bytes) -> None:
         """A piece of the body."""
         self._chunks.append(chunk)
 
     def abandon(self) -> None:
-        """The body will never be complete."""
-        if self.waits:
+        """The body will never be complete, or nobody waits for the answer to what has not begun."""
+        if not (self._begun or self.response_complete):
             self.response_complete = True
-            self._release()
+            self._gateway.budget.give(self._held)
 
     def begin(self) -> None:
-        """The body is complete: judge it, and hand over what is good."""
+        """The body is complete: go on, or wait for room."""
         self.more_body = False
+        gateway = self._gateway
+        self._name = request_id(self._headers.get(b"x-request-id"))
+        if gateway.is_full or gateway.waiting:
+            gateway.waiting.enter(self)
+        else:
+            self.proceed()
+
+    def turn_away(self, refusal: Refusal) -> None:
+        """There was no room in time."""
+        self.response_complete = True
+        self._gateway.budget.give(self._held)
+        head, body = refusal.answer(self._name)
+        self._line.reply(503, head, body, self.keep_alive)
+        observe(503, time.perf_counter() - self._started)
+
+    def proceed(self) -> None:
+        """Judge the events, and hand over what is good."""
+        self._begun = True
         gateway, headers, served = self._gateway, self._headers, self._served
+        gateway.requests += 1
         chunks = self._chunks
-        self._name = request_id(headers.get(b"x-request-id"))
         try:
             caller, self._limits = gateway.enter_at_once(self._scope, headers, served.stream.name)
             gateway.require_room()
@@ -184,4 +200,4 @@ class Exchange(Cycle):
 
     def _release(self) -> None:
         self._gateway.budget.give(self._held)
-        self._gateway.requests -= 1
+        self._gateway.leave()

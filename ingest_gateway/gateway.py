@@ -15,7 +15,7 @@ from ingest_gateway.callers import ANONYMOUS, Caller
 from ingest_gateway.ids import Uuid7
 from ingest_gateway.intake import Budget, RequestHeaders
 from ingest_gateway.metrics import CONTRACTS, IN_FLIGHT_BYTES, IN_FLIGHT_REQUESTS, StreamCounts
-from ingest_gateway.overload import no_room
+from ingest_gateway.overload import WaitingRoom, no_room
 from ingest_gateway.problems import Problem, unavailable
 from ingest_gateway.produce import Producer
 from ingest_gateway.settings import GatewaySettings
@@ -41,6 +41,7 @@ class Gateway:
         self.budget = Budget(settings.max_in_flight_bytes)
         self.mint = Uuid7()
         self.requests = 0
+        self.waiting = WaitingRoom(settings.retry_after, lambda: not self.is_full)
         self.broker = Broker(lake.kafka_bootstrap, settings)
         self.producer = Producer(self.broker, settings.produce_timeout)
         self.spool = self._spool()
@@ -115,6 +116,11 @@ class Gateway:
         """Whether as many requests are under way as may be, so that there is no room for the next."""
         return self.requests >= self.settings.max_in_flight_requests
 
+    def leave(self) -> None:
+        """A request is answered."""
+        self.requests -= 1
+        self.waiting.wake()
+
     def require_room(self) -> None:
         """Raises Problem 503 where an answer now is worth more than one after a wait.
 
@@ -157,7 +163,7 @@ class Gateway:
     def flush_metrics(self) -> None:
         """Bring the metrics up to date. Each worker does each second, and the one that is scraped at once."""
         IN_FLIGHT_BYTES.set(self.budget.held)
-        IN_FLIGHT_REQUESTS.set(self.requests)
+        IN_FLIGHT_REQUESTS.set(self.requests + len(self.waiting))
         if self.spool is not None:
             self.spool.flush_metrics()
         for counts in list(self._counts.values()):

@@ -1,24 +1,23 @@
-"""The answer to a request for which there is no room: made once, and held back for a moment.
+"""Where there is no room for a request it waits for a moment, and is then refused by an answer that is made once.
 
 To refuse is not much cheaper than to take, so a crowd that sends again at once would use up the worker with refusals. A
-connection's next request comes after the answer to its last: to answer late is the one brake that a server has.
+connection's next request comes after the answer to its last: to answer late is the one brake that a server has. The wait is
+bounded by time, not by a number: as many of those who wait find room as the worker can take in that time.
 """
 
 import asyncio
 import time
-
-from starlette.types import Scope
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
 
 from ingest_gateway import problems
 from ingest_gateway.browsers import HEADERS
-from ingest_gateway.cycle import Cycle, Line
-from ingest_gateway.ids import request_id
-from ingest_gateway.metrics import REQUESTS
 from ingest_gateway.problems import Problem, unavailable
 
-HOLD = 0.02  # seconds at most: well below what anybody waits before they send again
+WAIT = 0.025  # seconds at most, beside what the worker takes to come round: well below what anybody waits before they send again
+TICK = 0.005  # seconds; those whose time is up within one are refused together
 
-_observe = REQUESTS.labels("503").observe
 _NAME = "request-id"  # stands where the request's own goes
 
 
@@ -28,8 +27,20 @@ def no_room(retry_after: int) -> Problem:
     return unavailable("overloaded", detail, retry_after)
 
 
-class Overload:
-    """The answer's bytes around the request's name, and the requests that it is held back from."""
+class Waiting(Protocol):
+    """A request whose body is complete, and for which there is no room yet."""
+
+    response_complete: bool
+
+    def proceed(self) -> None:
+        """There is room."""
+
+    def turn_away(self, refusal: "Refusal") -> None:
+        """There was none in time."""
+
+
+class Refusal:
+    """The answer's bytes, around the request's name."""
 
     def __init__(self, retry_after: int) -> None:
         problem = no_room(retry_after)
@@ -39,18 +50,6 @@ class Overload:
         self._head = b"".join([b"%s: %s\r\n" % line for line in lines]) + b"content-length: %d\r\nx-request-id: %s\r\n"
         self._body = before.replace(b"%", b"%%") + b"%s" + after.replace(b"%", b"%%")
         self._size = len(before) + len(after)
-        self._held: list[Refusal] = []
-
-    def hold(self, refusal: "Refusal") -> None:
-        """Answer it with all others that come meanwhile."""
-        if not self._held:
-            asyncio.get_running_loop().call_later(HOLD, self._answer_all)
-        self._held.append(refusal)
-
-    def _answer_all(self) -> None:
-        held, self._held = self._held, []
-        for refusal in held:
-            refusal.answer()
 
     def answer(self, name: str) -> tuple[bytes, bytes]:
         """Header lines and body for a request of this name."""
@@ -58,33 +57,43 @@ class Overload:
         return self._head % (self._size + len(encoded), encoded), self._body % encoded
 
 
-class Refusal(Cycle):
-    """A request that is answered so when its body has been read over. As `fast_path.Exchange`, to the connection."""
+class WaitingRoom:
+    """Requests in the order in which they came. As many as there are connections at most: each has one that waits."""
 
-    __slots__ = ("_overload",)
+    def __init__(self, retry_after: int, has_room: Callable[[], bool]) -> None:
+        self._refusal = Refusal(retry_after)
+        self._has_room = has_room
+        self._waiting: deque[tuple[float, Waiting]] = deque()  # since when
+        self._waking = False
 
-    def __init__(self, line: Line, overload: Overload, scope: Scope) -> None:
-        super().__init__(line, scope)
-        self._overload = overload
+    def __len__(self) -> int:
+        return len(self._waiting)
 
-    def add(self, chunk: bytes) -> None:
-        """A piece of the body, which nobody wants."""
+    def enter(self, request: Waiting) -> None:
+        """Wait for room, behind those who do already."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_later(WAIT, self._refuse)
+        self._waiting.append((time.monotonic(), request))
 
-    def abandon(self) -> None:
-        """The body will never be complete, or nobody waits for the answer any more."""
-        self.response_complete = True
+    def wake(self) -> None:
+        """Somebody has left. Those who wait come in when the caller is done."""
+        if self._waiting and not self._waking:
+            self._waking = True
+            asyncio.get_running_loop().call_soon(self._admit)
 
-    def begin(self) -> None:
-        """The body is complete."""
-        self.more_body = False
-        self._overload.hold(self)
+    def _admit(self) -> None:
+        self._waking = False
+        while self._waiting and self._has_room():
+            _, request = self._waiting.popleft()
+            if not request.response_complete:  # its client is still there
+                request.proceed()
 
-    def answer(self) -> None:
-        """Say that there is no room, if anybody is there."""
-        if self.response_complete:
-            return
-        self.response_complete = True
-        given = next((value for name, value in self._scope["headers"] if name == b"x-request-id"), None)
-        head, body = self._overload.answer(request_id(None if given is None else given.decode("latin-1")))
-        self._line.reply(503, head, body, self.keep_alive)
-        _observe(time.perf_counter() - self._started)
+    def _refuse(self) -> None:
+        """Refuse those who have waited long enough, and come again for the others."""
+        late = time.monotonic() - WAIT + TICK
+        while self._waiting and self._waiting[0][0] <= late:
+            _, request = self._waiting.popleft()
+            if not request.response_complete:
+                request.turn_away(self._refusal)
+        if self._waiting:
+            asyncio.get_running_loop().call_later(self._waiting[0][0] - late, self._refuse)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from aiokafka.record.util import calc_crc32c
+import google_crc32c
 
 from catalog.names import H_CONTENT_TYPE, H_CONTRACT_VERSION, H_ID, H_PRODUCER, H_SOURCE, H_SPEC_VERSION, H_TYPE
 from ingest_gateway.records import Header, Records
@@ -106,7 +106,8 @@ class RecordBatch:
         _STATE.pack_into(
             buffer, _PLACE.size, attributes, self.count - 1, self._first_ms, self._last_ms, producer_id, epoch, sequence, self.count
         )  # fmt: skip
-        _CHECKSUM.pack_into(buffer, _PLACE.size - _CHECKSUM.size, calc_crc32c(memoryview(buffer)[_PLACE.size :]))
+        checksum = google_crc32c.value(bytes(memoryview(buffer)[_PLACE.size :]))  # by the processor's own instruction
+        _CHECKSUM.pack_into(buffer, _PLACE.size - _CHECKSUM.size, checksum)
         return buffer
 
     def _compress(self, buffer: bytearray) -> int:

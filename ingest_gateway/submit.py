@@ -80,7 +80,7 @@ class Submit:
             status, body, extra = refusal(failure, scope["path"], headers, name)
         finally:
             hold.release()
-            self._gateway.requests -= 1
+            self._gateway.leave()
         await send(
             {
                 "type": "http.response.start",

@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.gateway import Gateway
+from tests.gateway import SLOWEST, Gateway, reading, running_gateway
 from tests.ledger import Ledger, emptied, spooling
 from tests.proxy import Proxy, running_proxy
-from tests.stack import Stack
+from tests.stack import Stack, eventually
 
 pytestmark = pytest.mark.stack
 
@@ -108,3 +111,52 @@ def test_connections_that_are_cut_again_and_again_lose_nothing(gateway: Gateway,
 
     asyncio.run(run())
     recovered(gateway, ledger)
+
+
+def test_who_finds_no_room_within_a_moment_is_refused_and_those_under_way_are_not(
+    stack: Stack, proxy: Proxy, tmp_path: Path
+) -> None:
+    with (
+        running_gateway(stack, tmp_path, bootstrap=proxy.address, max_in_flight_requests="1") as gateway,
+        ThreadPoolExecutor(1) as beside,
+    ):
+        stream = gateway.stream("gw_no_room")
+        gateway.post(stream, reading("a", 0), {"idempotency-key": "before"})
+        proxy.delay = 2.0
+        try:
+            first = beside.submit(gateway.post, stream, reading("a", 1), {"idempotency-key": "first"})
+            eventually(lambda: gateway.metric("sluice_gateway_in_flight_requests") == 1, 20, "one is under way")
+            second = gateway.post(stream, reading("a", 2), {"idempotency-key": "second"})
+        finally:
+            proxy.delay = 0.0
+        assert (second.status_code, second.json()["type"]) == (503, "urn:sluice:problem:overloaded")
+        assert int(second.headers["retry-after"]) >= 1
+        assert first.result().status_code == 202
+        assert sorted(record.headers["ce_id"] for record in gateway.records(stream)) == [b"before", b"first"]
+
+
+def test_a_crowd_that_finds_no_room_at_once_is_taken_in_turn_or_refused_and_told_the_truth(
+    stack: Stack, tmp_path: Path
+) -> None:
+    ids = [f"c-{number}" for number in range(60)]
+
+    async def crowd(gateway: Gateway, stream: str) -> dict[str, httpx.Response]:
+        async with httpx.AsyncClient(timeout=SLOWEST, limits=httpx.Limits(max_connections=len(ids))) as client:
+            address = f"{gateway.url}/v1/streams/{stream}/events"
+            kind = {"content-type": "application/json"}
+            asked = [
+                client.post(address, content=reading(name, 1), headers={**kind, "idempotency-key": name})
+                for name in ids
+            ]  # fmt: skip
+            return dict(zip(ids, await asyncio.gather(*asked), strict=True))
+
+    with running_gateway(stack, tmp_path, max_in_flight_requests="2") as gateway:
+        stream = gateway.stream("gw_crowd")
+        answers = asyncio.run(crowd(gateway, stream))
+        taken = {name for name, answer in answers.items() if answer.status_code == 202}
+        others = {(answers[name].status_code, answers[name].json()["type"]) for name in ids if name not in taken}
+        assert len(taken) >= 2
+        assert others <= {(503, "urn:sluice:problem:overloaded")}
+        assert sorted(record.headers["ce_id"].decode() for record in gateway.records(stream)) == sorted(taken)
+        held = ("sluice_gateway_in_flight_bytes", "sluice_gateway_in_flight_requests")
+        eventually(lambda: [gateway.metric(name) for name in held] == [0, 0], 20, "nothing is held")
