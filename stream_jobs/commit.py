@@ -90,7 +90,13 @@ class LakeTable:
             update.commit()
         except Py4JJavaError as failure:
             raise self._refused(failure, fence) from None
-        return Progress(dict(offsets), totals, int(self.java.currentSnapshot().snapshotId()))
+        # Not the current snapshot's id: a compaction may have come since.
+        return Progress(dict(offsets), totals, int(update.updateEvent().snapshotId()))
+
+    def parent(self, snapshot: int) -> int | None:
+        """The snapshot that one of this writer's commits was made on; None for the table's first."""
+        above = self.java.snapshot(snapshot).parentId()
+        return None if above is None else int(above)
 
     def expire(self, cut: Cut) -> None:
         """Forget old snapshots, so that the table's metadata, which each commit writes anew, stays small.

@@ -27,14 +27,21 @@ class FileCache:
         """The columns of this file, by `read` if they are not held."""
         if path in self._held:
             found, _ = self._held.pop(path)
+            self._held[path] = found, self._look_up
         else:
             found = read()
-            self._make_room(found.nbytes)
-            if self._bytes + found.nbytes > self._limit:
-                return found
-            self._bytes += found.nbytes
-        self._held[path] = found, self._look_up
+            self.put(path, found)
         return found
+
+    def put(self, path: str, columns: pa.Table) -> None:
+        """Hold the columns of a file that is not held, if there is room."""
+        self._make_room(columns.nbytes)
+        if self._bytes + columns.nbytes <= self._limit:
+            self._bytes += columns.nbytes
+            self._held[path] = columns, self._look_up
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._held
 
     def _make_room(self, size: int) -> None:
         while self._held and self._bytes + size > self._limit:

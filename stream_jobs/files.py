@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
@@ -23,19 +23,33 @@ LONGEST_NAME, LONGEST_PATH = 200, 600
 
 
 @dataclass(frozen=True)
+class Kept:
+    """Of a data file that was written: where it lies, its partition (in Iceberg's JSON values), and some columns of its rows."""
+
+    file: str
+    spec_id: int
+    partition: tuple[Any, ...]
+    columns: pa.Table
+
+
+@dataclass(frozen=True)
 class Staged:
-    """Files that exist in the object store and belong to no snapshot yet, as JSON. `rows` are those of the data files; `into`
-    the data files that position deletes point into, `written` is when the first of them was begun."""
+    """Files that exist in the object store and belong to no snapshot yet, as JSON. `rows` are those of the data files, `kept` some
+    of their columns where the writer asked for it; `into` the data files that position deletes point into, `written` is when the
+    first of them was begun."""
 
     files: tuple[str, ...] = ()
     rows: int = 0
+    kept: tuple[Kept, ...] = dataclasses.field(default=(), compare=False, repr=False)
     deletes: tuple[str, ...] = ()
     into: frozenset[str] = frozenset()
     written: float = dataclasses.field(default_factory=time.time, compare=False)
 
     def with_deletes(self, deletes: "Staged") -> "Staged":
         """These data files and those deletes."""
-        return Staged(self.files, self.rows, deletes.deletes, deletes.into, min(self.written, deletes.written))
+        return dataclasses.replace(
+            self, deletes=deletes.deletes, into=deletes.into, written=min(self.written, deletes.written)
+        )
 
 
 @dataclass(frozen=True)
@@ -57,13 +71,15 @@ class TableFiles:
         self._form = FileForm(table)
         self._spec: PartitionSpec = table.spec()
 
-    def write(self, rows: pa.Table) -> Staged:
-        """`rows`: the table's columns by name; one that is missing is null. One data file for each partition."""
+    def write(self, rows: pa.Table, keep: Sequence[str] = ()) -> Staged:
+        """`rows`: the table's columns by name; one that is missing is null. One data file for each partition. `keep`: columns that
+        the caller wants to have at hand of each file."""
         if not len(rows):
             return Staged()
         begun, fitted = time.time(), self._fitted(rows)
-        written = self._pool.map(lambda part: self._write(*part), self._partitions(fitted))
-        return Staged(tuple(written), len(rows), written=begun)
+        written = list(self._pool.map(lambda part: self._write(part[0], part[1], keep), self._partitions(fitted)))
+        kept = tuple(of for _, of in written) if keep else ()
+        return Staged(tuple(described for described, _ in written), len(rows), kept, written=begun)
 
     def delete(self, positions: Iterable[Position]) -> Staged:
         """One position delete file for each partition that is touched."""
@@ -99,14 +115,16 @@ class TableFiles:
             chosen = groups.column("row_list")[number].values
             yield (rows if len(groups) == 1 else rows.take(chosen)), partition
 
-    def _write(self, rows: pa.Table, partition: tuple[Any, ...]) -> str:
+    def _write(self, rows: pa.Table, partition: tuple[Any, ...], keep: Sequence[str]) -> tuple[str, Kept]:
         location = f"{self._form.location}/data/{self._folder(partition)}{uuid4()}.parquet"
         with self._files.open_output_stream(location.split("://", 1)[1]) as out:
             with self._form.writer(out, rows.schema) as writer:
                 writer.write_table(rows)
             size, footer = out.tell(), writer.writer.metadata
-        values = partition_values(self._spec, self._form.schema, partition)
-        return self._form.described(location, self._spec.spec_id, values, size, footer)
+        values, spec = partition_values(self._spec, self._form.schema, partition), self._spec.spec_id
+        return self._form.described(location, spec, values, size, footer), Kept(
+            location, spec, values, rows.select(keep)
+        )
 
     def _folder(self, partition: tuple[Any, ...]) -> str:
         """For people alone: readers take the partition from the manifests. So one whose name no store takes is left out."""

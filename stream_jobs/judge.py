@@ -9,7 +9,7 @@ from catalog.progress import Offsets, Totals
 from stream_jobs.bronze import Bronze
 from stream_jobs.duplicates import Hashes, SeenIds, repeats
 from stream_jobs.entities import fold
-from stream_jobs.files import Staged, TableFiles
+from stream_jobs.files import Position, Staged, TableFiles
 from stream_jobs.held import Held
 from stream_jobs.refine import Refined, Refiner
 from stream_jobs.slices import Slice
@@ -17,12 +17,14 @@ from stream_jobs.slices import Slice
 
 @dataclass(frozen=True)
 class Judged:
-    """Staged files for silver and quarantine (silver's deletes were found in its snapshot `read_at`), and the counts."""
+    """Staged files for silver and quarantine (silver's deletes were found in its snapshot `read_at`), and the counts. Of entities
+    also the rows that are replaced, and the hashes of the keys."""
 
     silver: Staged
     quarantine: Staged
     totals: Totals
     read_at: int | None = None
+    replaced: tuple[Position, ...] = ()
     keys: Hashes | None = None
 
 
@@ -59,7 +61,8 @@ class Judge:
 
     def _entities(self, refined: Refined, bad: Staged, counted: Totals, keys: SeenIds) -> Judged:
         folded = fold(refined.silver, self.stream, keys, self.held)
-        staged = self.silver.write(folded.rows).with_deletes(self.silver.delete(folded.replaced))
+        written = self.silver.write(folded.rows, self.held.columns)
+        staged = written.with_deletes(self.silver.delete(folded.replaced))
         gained = staged.rows - len(folded.replaced)
         totals = counted.plus(Totals(silver=gained, superseded=len(refined.silver) - gained))
-        return Judged(staged, bad, totals, folded.read_at, folded.keys)
+        return Judged(staged, bad, totals, folded.read_at, folded.replaced, folded.keys)

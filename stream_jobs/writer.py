@@ -86,10 +86,10 @@ class StreamWriter:
         self._in_quarantine = self._quarantine.progress()
         self._in_silver = self._silver.progress()
         self._history = Bronze(catalog, bronze)
-        held = Held(catalog, silver, files, stream.key, order_columns(stream))
-        self._judge = Judge(stream, Refiner(stream), self._history, silver_files, quarantine_files, held)
+        self._held = Held(catalog, silver, files, stream.key, order_columns(stream))
+        self._judge = Judge(stream, Refiner(stream), self._history, silver_files, quarantine_files, self._held)
         self._seen = self._warm()
-        self._keys = self._warm_keys(held)
+        self._keys = self._warm_keys()
 
     @property
     def offsets(self) -> Offsets:
@@ -155,10 +155,12 @@ class StreamWriter:
                 if not left:
                     raise
                 log.info("look-up-again", stream=self.stream.name, reason=str(moved).splitlines()[0])
+                self._held.forget()
                 judged = self._judged(batch)
         self._seen.add_received(batch.hashes, batch.rows.column("received_at"), _today())
         if judged.keys is not None:
             self._keys.add(judged.keys, date.max)
+            self._hold(judged)
         self._tidy()
         size = pc.sum(pc.binary_length(batch.rows.column("payload"))).as_py() or 0
         return Outcome(
@@ -183,6 +185,12 @@ class StreamWriter:
         totals = self._in_silver.totals.plus(judged.totals)
         self._in_silver = self._silver.commit(judged.silver, self._in_silver, offsets, totals, judged.read_at)
         point("after-silver")
+
+    def _hold(self, judged: Judged) -> None:
+        """Where silver's rows are after this commit is known: no need to read it."""
+        made = self._in_silver.snapshot_id
+        if made is not None:
+            self._held.committed(judged.silver.kept, judged.replaced, made, self._silver.parent(made))
 
     def _tidy(self) -> None:
         """Expire a table's snapshots where nobody else does, beside the batches: each commit writes their list anew."""
@@ -217,11 +225,11 @@ class StreamWriter:
             seen.add_received(hashed(batch.column("event_id").to_pylist()), batch.column("received_at"), _today())
         return seen
 
-    def _warm_keys(self, held: Held) -> SeenIds:
+    def _warm_keys(self) -> SeenIds:
         """The keys that silver has, of an entity stream."""
         keys = SeenIds(self.stream.horizon_days)
         if self.stream.kind == "entity" and self._in_silver.offsets:
-            for rows in held.all_keys():
+            for rows in self._held.all_keys():
                 keys.add(hashed(keys_of(rows, self.stream)), date.max)
         return keys
 

@@ -1,6 +1,7 @@
 """Seconds from the HTTP answer to the moment at which a Trino query sees the row in silver, and to silver's commit."""
 
 import asyncio
+import contextlib
 import os
 import time
 import uuid
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from pyiceberg.catalog.sql import SqlCatalog
 
 from catalog import names, query
@@ -20,12 +22,15 @@ from infra.demo.sets import demo_sets
 from ingest_gateway.client import AsyncClient
 
 BATCHES_PER_SECOND = 5
-# Seconds between two looks. Half of it, and half of a query's time, is added to what is measured.
-PROBE_PAUSE = 0.2
+# Seconds between two looks at the catalog, which say when to ask Trino, and between two questions to Trino that is behind.
+PROBE_PAUSE = 0.05
 # Well below the age at which the stream job expires snapshots.
 SNAPSHOTS_STAY = 60.0
 # After the last event: its way, and a look at it.
 LAST_WAY = 15.0
+LOCATION = (
+    "select metadata_location from iceberg_tables where catalog_name = %s and table_namespace = %s and table_name = %s"
+)
 # (moment, last offset of each partition that was there at that moment), in the order of time
 States = Sequence[tuple[float, Mapping[int, int]]]
 # (moment of the answer, partition, offset)
@@ -43,11 +48,12 @@ class _Snapshot:
 async def freshness(
     lake: LakeSettings, streams: Mapping[str, Any], rate: int, seconds: int, tick: Callable[[], None]
 ) -> dict[str, Any]:
-    """Send `rate` events a second over the demo's streams for so long, while a probe asks Trino a few times a second.
+    """Send `rate` events a second over the demo's streams for so long, while a probe asks Trino what it sees.
 
-    The probe asks which snapshot of silver Trino reads; a row counts as visible when the first query was started that read a
-    snapshot with its offset. (Asking for the rows themselves so often would take both cores of a small machine from what is
-    measured.) In the end the rows themselves are counted.
+    Whenever a commit to silver shows in the catalog, the probe asks Trino which snapshot of that table it reads, until it reads
+    that one or a later one; a row counts as visible when the first query was started that read a snapshot with its offset. (To ask
+    for the rows themselves, or to ask all the time, would take from a small machine what is measured.) In the end the rows
+    themselves are counted.
     Returns seconds as p50, p95, p99 and max, to the query and to the commit in silver, what was sent, and `unseen`: rows that
     the last count did not find. `tick` is called once for each batch that was sent.
     """
@@ -98,27 +104,16 @@ async def _send(
 async def _probe(
     lake: LakeSettings, streams: list[str], over: asyncio.Event
 ) -> tuple[dict[str, States], dict[str, States]]:
-    """What Trino saw of each stream when, and what was committed when.
-
-    Query after query, which snapshot of each table Trino reads, and when the query was started: what is in the snapshot was
-    visible to a query of that moment.
-    """
-    sql = " union all ".join(
-        f"select '{stream}' as stream, snapshot_id from {query.identifier(names.SILVER, stream + '$refs')} where name = 'main'"
-        for stream in streams
-    )
+    """What Trino saw of each stream when, and what was committed when."""
     catalog = open_catalog(lake)
     looks: list[tuple[float, str, int]] = []
     known: dict[str, dict[int, _Snapshot]] = {stream: {} for stream in streams}
-    read_at = time.monotonic()
+    watches = [asyncio.create_task(_watch(lake, stream, looks, over)) for stream in streams]
     while not over.is_set():
-        now = time.monotonic()
-        looks += [(now, row["stream"], row["snapshot_id"]) for row in await asyncio.to_thread(query.rows, lake, sql)]
-        if now > read_at + SNAPSHOTS_STAY:
-            await asyncio.to_thread(_read_snapshots, catalog, known)
-            read_at = now
-        await asyncio.sleep(PROBE_PAUSE)
-    await asyncio.to_thread(_read_snapshots, catalog, known)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), SNAPSHOTS_STAY)
+        await asyncio.to_thread(_read_snapshots, catalog, known)
+    await asyncio.gather(*watches)
     seen: dict[str, list[tuple[float, Mapping[int, int]]]] = {stream: [] for stream in streams}
     for when, stream, snapshot in looks:
         if snapshot in known[stream]:
@@ -128,6 +123,26 @@ async def _probe(
         for stream, found in known.items()
     }
     return dict(seen), dict(commits)
+
+
+async def _watch(lake: LakeSettings, stream: str, looks: list[tuple[float, str, int]], over: asyncio.Event) -> None:
+    """Add to `looks` when a query was started and which snapshot of a stream's silver it read, after each change of the table."""
+    table = names.table(names.SILVER, stream)
+    namespace, name = table.split(".")
+    refs = f"select snapshot_id from {query.identifier(names.SILVER, stream + '$refs')} where name = 'main'"
+    asked, seen = None, None
+    async with await psycopg.AsyncConnection.connect(lake.catalog_uri, autocommit=True) as catalog:
+        while not over.is_set():
+            found = await catalog.execute(LOCATION, (lake.catalog_name, namespace, name))
+            location = await found.fetchone()
+            if location != asked:
+                now = time.monotonic()
+                rows = await asyncio.to_thread(query.rows, lake, refs)
+                looks += [(now, stream, row["snapshot_id"]) for row in rows]
+                # Trino may answer from before the change: then it is asked again.
+                if rows and rows[0]["snapshot_id"] != seen:
+                    asked, seen = location, rows[0]["snapshot_id"]
+            await asyncio.sleep(PROBE_PAUSE)
 
 
 def _read_snapshots(catalog: SqlCatalog, known: dict[str, dict[int, _Snapshot]]) -> None:

@@ -36,7 +36,7 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
-from stream_jobs.files import LONGEST_NAME, Position, Staged, TableFiles
+from stream_jobs.files import LONGEST_NAME, Kept, Position, Staged, TableFiles
 from stream_jobs.held import Held
 
 KINDS = {
@@ -362,6 +362,82 @@ def test_a_table_without_rows_holds_nothing(catalog: SqlCatalog, store: PyFileSy
     create(catalog, "empty")
     found = Held(catalog, "silver.empty", store, ("s",), ["n"]).rows({("a",)})
     assert (found.found, found.snapshot) == ((), None)
+
+
+def looked_up(held: Held, *keys: str) -> list[tuple[Any, ...]]:
+    """(key, rank, file, row) of those that are found."""
+    found = held.rows({(key,) for key in keys}).found
+    return sorted((key[0], rank[0], at.file, at.row) for key, rank, at in found)
+
+
+def appended(table: Table, rows: list[dict[str, Any]]) -> tuple[Kept, int]:
+    """Rows of the table in a file of their own, as its writer would have kept them, and the snapshot that has them."""
+    known = {task.file.file_path for task in table.scan().plan_files()}
+    table.append(arrow(rows).cast(table.schema().as_arrow()))
+    (task,) = (task for task in table.scan().plan_files() if task.file.file_path not in known)
+    snapshot = table.current_snapshot()
+    assert snapshot is not None
+    return Kept(task.file.file_path, 0, (), arrow(rows).select(["s", "n"])), snapshot.snapshot_id
+
+
+def test_what_the_writer_commits_is_known_as_if_it_were_read(catalog: SqlCatalog, store: PyFileSystem) -> None:
+    table = create(catalog, "known")
+    held = Held(catalog, "silver.known", store, ("s",), ["n"])
+    assert looked_up(held, "a", "b") == []
+    parent = None
+    for number in range(3):
+        kept, snapshot = appended(table, [{"s": "a", "n": number}, {"s": "b", "n": number}])
+        held.committed([kept], [], snapshot, parent)
+        parent = snapshot
+        read = Held(catalog, "silver.known", store, ("s",), ["n"])
+        assert looked_up(held, "a", "b", "c") == looked_up(read, "a", "b", "c")
+        assert held.rows({("a",)}).snapshot == snapshot
+    assert sum(map(len, held.all_keys())) == 6
+
+
+def test_rows_that_the_writer_deletes_are_gone_whether_their_file_was_looked_at_or_not(
+    catalog: SqlCatalog, store: PyFileSystem
+) -> None:
+    table = create(catalog, "gone")
+    _, first = appended(table, [{"s": "a", "n": 1}, {"s": "b", "n": 1}])
+    held = Held(catalog, "silver.gone", store, ("s",), ["n"])
+    old = {key: at for (key,), _, at in held.rows({("a",), ("b",)}).found}
+    kept, second = appended(table, [{"s": "a", "n": 2}])
+    held.committed([kept], [old["a"]], second, first)
+    assert [(key, rank) for key, rank, _, _ in looked_up(held, "a", "b")] == [("a", 2), ("b", 1)]
+    unseen, third = appended(table, [{"s": "c", "n": 3}, {"s": "d", "n": 3}])
+    held.committed([unseen], [old["b"]], third, second)
+    last, fourth = appended(table, [{"s": "c", "n": 4}])
+    held.committed([last], [Position(unseen.file, 0, 0, ())], fourth, third)
+    assert [(key, rank) for key, rank, _, _ in looked_up(held, "a", "b", "c", "d")] == [("a", 2), ("c", 4), ("d", 3)]
+
+
+def test_a_commit_of_somebody_else_is_seen_by_the_next_look_up(catalog: SqlCatalog, store: PyFileSystem) -> None:
+    table = create(catalog, "other")
+    appended(table, [{"s": "a", "n": 1}])
+    held = Held(catalog, "silver.other", store, ("s",), ["n"])
+    assert len(looked_up(held, "a")) == 1
+    _, between = appended(table, [{"s": "a", "n": 2}])
+    assert len(looked_up(held, "a")) == 1  # behind: the fence refuses what would be wrong
+    kept, after = appended(table, [{"s": "a", "n": 3}])
+    held.committed([kept], [], after, between)
+    assert [rank for _, rank, _, _ in looked_up(held, "a")] == [1, 2, 3]
+    appended(table, [{"s": "a", "n": 4}])
+    held.forget()
+    assert [rank for _, rank, _, _ in looked_up(held, "a")] == [1, 2, 3, 4]
+
+
+def test_keys_of_files_that_are_not_at_hand_are_read(
+    catalog: SqlCatalog, store: PyFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream_jobs.held.CACHE_BYTES", 0)
+    table = create(catalog, "cold")
+    held = Held(catalog, "silver.cold", store, ("s",), ["n"])
+    assert looked_up(held, "a") == []
+    kept, snapshot = appended(table, [{"s": "a", "n": 1}, {"s": "b", "n": 1}])
+    held.committed([kept], [], snapshot, None)
+    assert [rank for _, rank, _, _ in looked_up(held, "a")] == [1]
+    assert looked_up(held, "z") == []
 
 
 def test_numbers_are_never_lost_in_partitions_of_many_rows(
