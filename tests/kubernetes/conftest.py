@@ -103,14 +103,19 @@ def sluice(*arguments: str) -> str:
 
 
 @contextmanager
-def load(cluster: Cluster, count: int) -> Iterator[str]:
-    """A pod that sends `count` orders while the block runs; its name."""
+def load(cluster: Cluster, count: int, clients: int = 1, pause: float = 0.1) -> Iterator[str]:
+    """A pod whose clients send `count` orders while the block runs, and wait `pause` seconds after each batch; its name."""
     container = {
         "name": "load",
         "image": "sluice/cli:0.1.0",
         "command": ["python", "-c", Path(__file__).with_name("load.py").read_text()],
         "envFrom": [{"configMapRef": {"name": config_map(cluster)}}],
-        "env": [{"name": "COUNT", "value": str(count)}, {"name": "KEY", "value": cluster.key}],
+        "env": [
+            {"name": "COUNT", "value": str(count)},
+            {"name": "CLIENTS", "value": str(clients)},
+            {"name": "PAUSE", "value": str(pause)},
+            {"name": "KEY", "value": cluster.key},
+        ],
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
         "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
     }  # fmt: skip

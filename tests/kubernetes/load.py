@@ -1,4 +1,4 @@
-"""Runs in a pod: sends `COUNT` orders in small batches, insisting, and prints how many were acknowledged and under which ids."""
+"""Runs in a pod: `CLIENTS` connections send `COUNT` orders in small batches, `PAUSE` seconds apart, insisting. Prints how many were acknowledged."""
 
 import asyncio
 import json
@@ -12,19 +12,25 @@ from ingest_gateway.client import AsyncClient, Event, Retry
 BATCH = 20
 
 
-async def main() -> None:
-    count, acknowledged = int(os.environ["COUNT"]), 0
-    payloads = [orjson.dumps(record) for record in orders(count)]
+async def send(events: list[Event], pause: float) -> int:
+    """How many were acknowledged."""
+    acknowledged = 0
     retry = Retry(patience=180, longest=1)
     url = os.environ["SLUICE_GATEWAY_URL"]
     async with AsyncClient(url, "orders", source="/load", key=os.environ["KEY"], retry=retry) as client:
-        for first in range(0, count, BATCH):
-            batch = [Event(f"load-{first + n}", payload) for n, payload in enumerate(payloads[first : first + BATCH])]
-            verdicts = await client.send(batch)
+        for first in range(0, len(events), BATCH):
+            verdicts = await client.send(events[first : first + BATCH])
             acknowledged += sum(verdict.taken for verdict in verdicts)
-            print(f"sent {first + len(batch)}", flush=True)
-            await asyncio.sleep(0.1)
-    print(json.dumps({"acknowledged": acknowledged}), flush=True)
+            print(f"sent {first + BATCH}", flush=True)
+            await asyncio.sleep(pause)
+    return acknowledged
+
+
+async def main() -> None:
+    clients, pause = int(os.environ["CLIENTS"]), float(os.environ["PAUSE"])
+    events = [Event(f"load-{n}", orjson.dumps(record)) for n, record in enumerate(orders(int(os.environ["COUNT"])))]
+    acknowledged = await asyncio.gather(*(send(events[part::clients], pause) for part in range(clients)))
+    print(json.dumps({"acknowledged": sum(acknowledged)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,16 @@ def test_rolling_restart_and_a_lost_stream_job_under_load_lose_and_double_nothin
     assert list(rows(cluster, ledger)[0]) == [COUNT, COUNT]
 
 
+def test_gateway_gets_more_replicas_under_load(cluster: Cluster) -> None:
+    def wanted() -> int:
+        return int(cluster.kubectl("get", "hpa", "gateway", "-o", "jsonpath={.status.desiredReplicas}") or 0)
+
+    eventually(lambda: wanted() == 2, 120, "the autoscaler's first decision")
+    with load(cluster, 400_000, clients=8, pause=0):
+        eventually(lambda: wanted() > 2, 300, "a third replica, wanted")
+        cluster.kubectl("wait", "--for=condition=ready", "pod/gateway-2", "--timeout=300s")
+
+
 def test_tables_are_proven_exact_by_the_job_that_runs_each_hour(cluster: Cluster) -> None:
     cluster.kubectl("create", "job", "verify-now", "--from=cronjob/verify")
     cluster.kubectl("wait", "--for=condition=complete", "job/verify-now", "--timeout=400s")
@@ -71,5 +81,6 @@ def test_pod_that_may_become_root_is_refused(cluster: Cluster) -> None:
 
 def test_no_part_can_ask_the_cluster_for_anything(cluster: Cluster) -> None:
     for pod in json.loads(cluster.kubectl("get", "pods", "-o", "json"))["items"]:
-        mounts = [mount["mountPath"] for container in pod["spec"]["containers"] for mount in container["volumeMounts"]]
+        containers = pod["spec"]["containers"]
+        mounts = [mount["mountPath"] for container in containers for mount in container.get("volumeMounts", [])]
         assert not [path for path in mounts if "serviceaccount" in path], pod["metadata"]["name"]
