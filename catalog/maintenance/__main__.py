@@ -1,6 +1,5 @@
 """Maintenance beside a running lake: `python -m catalog.maintenance`, a round after the other until SIGTERM or SIGINT."""
 
-import os
 import sys
 import threading
 from contextlib import closing
@@ -21,8 +20,6 @@ from catalog.settings import LakeSettings, lake_settings
 FEWEST_SNAPSHOTS = 60
 # Rounds between two looks at the metadata folders.
 LOOK_EVERY = 10
-# Below whatever serves people: this work is never urgent.
-NICE = 10
 BACKOFF_MOST = 60.0
 GRACE = 5.0  # seconds for a round to end
 log = structlog.get_logger("maintenance")
@@ -96,7 +93,6 @@ def main() -> int:
     except SluiceError as refused:
         log.error("refused", reason=str(refused))
         return 1
-    os.nice(NICE)
     log.info("started", interval=settings.interval)
     # What is half done is done again or found as orphans: a file that is being merged is not worth a wait.
     service.run_until_told(partial(run, lake, settings), log, GRACE)

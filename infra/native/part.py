@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from infra.native.probes import Probe
 
+# What is asked of the tables waits for what comes in, and nobody waits for what keeps house.
+YIELDS_READERS, YIELDS_HOUSEKEEPING = 5, 15
+
 
 def nothing() -> None:
     """For a part that needs no preparation."""
@@ -17,6 +20,7 @@ class Part:
 
     `prepare` runs before every start (writes configuration, makes data folders) and may raise SluiceError. `ready` decides
     readiness at the start, `healthy` is asked while it runs. Limits are in seconds.
+    `yields` is how far it steps back where the processors are short, as a nice value: what takes events in goes first.
     """
 
     name: str
@@ -33,3 +37,4 @@ class Part:
     stop_limit: float = 20.0
     start_limit: float = 600.0  # of one that neither answers nor ends; Trino needs minutes where many others compute
     once: bool = False
+    yields: int = 0

@@ -17,7 +17,7 @@ from infra.native.config import (
     parse_memory,
 )
 from infra.native.kafka import kafka_part
-from infra.native.part import Part
+from infra.native.part import YIELDS_HOUSEKEEPING, YIELDS_READERS, Part
 from infra.native.postgres import postgres_part
 from infra.native.trino import trino_part
 
@@ -138,7 +138,13 @@ def _step(stack: Stack, name: str) -> Part:
 
 
 def _answering(
-    stack: Stack, name: str, health: str, *command: str, shown: str = "", environment: Mapping[str, str] | None = None
+    stack: Stack,
+    name: str,
+    health: str,
+    *command: str,
+    shown: str = "",
+    environment: Mapping[str, str] | None = None,
+    yields: int = 0,
 ) -> Part:
     """A Python program whose data is bounded, and which is ready and well when it answers at `health`."""
     url = f"http://{stack.address(name)}"
@@ -152,6 +158,7 @@ def _answering(
         url=f"{url}{shown}",
         memory=stack.memory[name],
         needs=NEEDS[name],
+        yields=yields,
     )
 
 
@@ -192,6 +199,7 @@ def _maintenance(stack: Stack) -> Part:
         "catalog.maintenance",
         shown="/healthz",
         environment=credentials(stack, "maintenance"),
+        yields=YIELDS_HOUSEKEEPING,
     )
 
 
@@ -203,6 +211,7 @@ def _gold(stack: Stack) -> Part:
         healthy=probes.process_only,
         memory=stack.memory["gold"],
         needs=NEEDS["gold"],
+        yields=YIELDS_READERS,
     )
 
 
@@ -215,6 +224,7 @@ def _verify(stack: Stack) -> Part:
         "stream_jobs.verify",
         shown="/healthz",
         environment=credentials(stack, "verify"),
+        yields=YIELDS_HOUSEKEEPING,
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+AUTOGROUP_TRIES = 20
 MARK = "SLUICE_SUPERVISED"  # in the environment of every process of a part: STACK/PART
 
 
@@ -53,6 +54,25 @@ def tree(pid: int) -> list[psutil.Process]:
         return [process, *process.children(recursive=True)]
     except psutil.Error:
         return []
+
+
+def step_back(pid: int, nice: int) -> None:
+    """Let a process that has just been started, the leader of its session, and all that it starts yield to others.
+
+    Where Linux shares the processors among sessions first (autogroups: proc_pid_autogroup in sched(7)), a nice value weighs only
+    within a session, so the session gets it too.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        os.setpriority(os.PRIO_PROCESS, pid, nice)
+    for _ in range(AUTOGROUP_TRIES):
+        try:
+            Path(f"/proc/{pid}/autogroup").write_text(str(nice))
+        except BlockingIOError:  # who isn't root may set one each tenth of a second
+            time.sleep(0.1)
+        except OSError:  # no such groups here, or the process has ended
+            return
+        else:
+            return
 
 
 def resident(pid: int) -> int:

@@ -172,6 +172,8 @@ class Runner:
                 )
             except OSError as failure:
                 raise SluiceError(f"{part.command[0]} cannot be run: {failure.strerror}") from None
+        if part.yields:
+            processes.step_back(self._child.pid, part.yields)
         identity = processes.identify(self._child.pid) or Identity(self._child.pid, "gone")
         self._set("starting", process=identity)
 

@@ -9,7 +9,7 @@ from infra.native.components import components
 from infra.native.config import Stack, parse_memory
 from infra.native.fetch import java_for_trino
 from infra.native.java import class_archive
-from infra.native.part import Part
+from infra.native.part import YIELDS_READERS, Part
 
 ACCOUNT = "trino"
 
@@ -56,6 +56,7 @@ def trino_part(stack: Stack) -> Part:
         url=url,
         memory=stack.memory["trino"],
         needs=("catalog",),
+        yields=YIELDS_READERS,
         prepare=lambda: _prepare(stack, etc),
         stop_limit=45,  # the first end writes the class archive
     )

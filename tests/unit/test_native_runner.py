@@ -135,6 +135,17 @@ def test_a_program_that_is_missing_is_a_failure(runner: Callable[[Part], Runner]
     assert "/nowhere/program cannot be run" in one.status.reason
 
 
+def test_a_part_that_yields_does_so_with_all_that_it_starts(runner: Callable[[Part], Runner]) -> None:
+    child = "import subprocess; subprocess.run(['sleep', '60'])"
+    one = runner(Part("sample", (sys.executable, "-c", child), process_only, process_only, yields=7))
+    one.start()
+    eventually(lambda: is_ready(one) and len(processes.tree(pid_of(one))) == 2)
+    groups = Path("/proc/self/autogroup").exists()
+    for process in processes.tree(pid_of(one)):
+        assert process.nice() == 7
+        assert not groups or Path(f"/proc/{process.pid}/autogroup").read_text().split()[-1] == "7"
+
+
 def test_a_step_is_done_when_it_has_ended_well(runner: Callable[[Part], Runner]) -> None:
     one = runner(dataclasses.replace(python("pass"), once=True))
     one.start()
