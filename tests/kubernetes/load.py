@@ -1,4 +1,4 @@
-"""Runs in a pod: `CLIENTS` connections send `COUNT` orders in batches, `PAUSE` seconds apart, insisting. Prints how many were taken."""
+"""Runs in a pod: `CLIENTS` connections send `COUNT` orders in batches, `PAUSE` seconds apart. Prints how many were taken."""
 
 import asyncio
 import json
