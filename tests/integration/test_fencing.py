@@ -114,7 +114,8 @@ def test_one_that_asks_for_no_lease_doubles_nothing(
                 send(stack, name, some_events(run, sent * 50, 50))
             sent += 1
     assert intruder.process is not None
-    assert intruder.process.returncode in (0, 3), "told to stop, or fenced off"
+    # -SIGTERM: told to stop when it was fenced off already and Python was taking itself down.
+    assert intruder.process.returncode in (0, 3, -signal.SIGTERM), "told to stop, or fenced off"
     shutil.rmtree(intruder.folder)
     verify(stack, pair)
     holds_exactly(lake, pair[0], run, [e for turn in range(sent) for e in some_events(run, turn * 50, 50)])
