@@ -45,7 +45,7 @@ def prepare(settings: LakeSettings) -> None:
             files.create_dir(settings.bucket)
     except OSError as failure:
         raise SluiceError(
-            f"The object store {settings.s3_endpoint} refuses bucket {settings.bucket} to {settings.s3_access_key!r}: {failure}"
+            f"The object store {settings.s3_endpoint} refuses bucket {settings.bucket} to {settings.s3_identity}: {failure}"
         ) from None
     catalog = open_catalog(settings)
     for namespace in (BRONZE, SILVER, QUARANTINE, GOLD, OPS):
@@ -56,8 +56,8 @@ def file_system(settings: LakeSettings) -> S3FileSystem:
     """The object store as pyarrow sees it."""
     endpoint = urlsplit(settings.s3_endpoint)
     return S3FileSystem(
-        access_key=settings.s3_access_key,
-        secret_key=settings.s3_secret_key,
+        access_key=settings.s3_access_key or None,
+        secret_key=settings.s3_secret_key if settings.s3_access_key else None,
         region=settings.s3_region,
         endpoint_override=endpoint.netloc,
         scheme=endpoint.scheme,
@@ -81,8 +81,7 @@ def open_catalog(settings: LakeSettings) -> SqlCatalog:
             "warehouse": settings.warehouse,
             "s3.endpoint": settings.s3_endpoint,
             "s3.region": settings.s3_region,
-            "s3.access-key-id": settings.s3_access_key,
-            "s3.secret-access-key": settings.s3_secret_key,
+            **settings.s3_keys,
         },
     )
 

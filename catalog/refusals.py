@@ -14,7 +14,7 @@ def refusal(failure: BaseException) -> SluiceError | None:
     settings = lake_settings()
     if isinstance(failure, OSError) and any(word in str(failure) for word in DENIED):
         return SluiceError(
-            f"The object store {settings.s3_endpoint} refuses {settings.s3_access_key!r}: "
+            f"The object store {settings.s3_endpoint} refuses {settings.s3_identity}: "
             f"{' '.join(str(failure).split())} Check SLUICE_S3_ACCESS_KEY and SLUICE_S3_SECRET_KEY."
         )
     # SQLAlchemy wraps what the driver raised.

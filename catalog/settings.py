@@ -26,7 +26,9 @@ class LakeSettings(BaseSettings):
     warehouse: str = "s3://lake/warehouse"
     s3_endpoint: str = "http://127.0.0.1:9000"
     s3_region: str = "us-east-1"
-    s3_access_key: str = "sluice"
+    s3_access_key: str = Field(
+        "sluice", description="empty: none, and the AWS libraries look for credentials where they always do"
+    )
     s3_secret_key: str = ""
     trino_url: str = "http://127.0.0.1:8080"
     gateway_url: str = "http://127.0.0.1:8000"
@@ -49,6 +51,19 @@ class LakeSettings(BaseSettings):
         if urlsplit(value).scheme not in {"s3", "s3a"} or not urlsplit(value).netloc:
             raise ValueError("expected s3://BUCKET/PREFIX")
         return value.rstrip("/")
+
+    @property
+    def s3_keys(self) -> dict[str, str]:
+        """Iceberg's properties for the object store's credentials, the same in Java and in Python; none, where AWS's libraries find
+        their own: in the environment, by a pod's or a machine's role."""
+        if not self.s3_access_key:
+            return {}
+        return {"s3.access-key-id": self.s3_access_key, "s3.secret-access-key": self.s3_secret_key}
+
+    @property
+    def s3_identity(self) -> str:
+        """Who asks the object store, for a message."""
+        return repr(self.s3_access_key) if self.s3_access_key else "the AWS credentials of the environment"
 
     @property
     def bucket(self) -> str:

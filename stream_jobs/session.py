@@ -79,8 +79,7 @@ def _configuration(lake: LakeSettings, stream: StreamSettings, jars: list[str]) 
         f"{catalog}.io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
         f"{catalog}.s3.endpoint": lake.s3_endpoint,
         f"{catalog}.s3.path-style-access": "true",
-        f"{catalog}.s3.access-key-id": lake.s3_access_key,
-        f"{catalog}.s3.secret-access-key": lake.s3_secret_key,
+        **{f"{catalog}.{name}": value for name, value in lake.s3_keys.items()},
         f"{catalog}.client.region": lake.s3_region,
         # A cached table would show the guard an older state than the one it must judge.
         f"{catalog}.cache-enabled": "false",

@@ -148,8 +148,7 @@ def _properties(lake: LakeSettings) -> dict[str, str]:
         "io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
         "s3.endpoint": lake.s3_endpoint,
         "s3.path-style-access": "true",
-        "s3.access-key-id": lake.s3_access_key,
-        "s3.secret-access-key": lake.s3_secret_key,
+        **lake.s3_keys,
         "client.region": lake.s3_region,
     }
 

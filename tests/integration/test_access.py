@@ -14,6 +14,7 @@ from catalog.lake import file_system
 from catalog.settings import LakeSettings, read_settings
 from infra.access.accounts import ACCOUNTS, EVERYTHING, OPERATOR, Account
 from infra.native import config
+from tests.drivers import await_state, beside
 from tests.stack import Stack
 
 HELD = {"minio": {"s3"}, "stream": {"stream"}, "maintenance": {"maintenance"}, "verify": {"verify"}, "trino": {"trino"}}
@@ -127,6 +128,19 @@ def test_without_credentials_nothing_opens(chosen: config.Stack) -> None:
     )
     with pytest.raises(OSError, match="ACCESS_DENIED"):
         anonymous.get_file_info(lake.bucket)
+
+
+def test_credentials_may_come_from_where_the_aws_libraries_look(stack: Stack, chosen: config.Stack) -> None:
+    """As with a pod's role: Python's library and Java's find them without a setting of Sluice."""
+    found = {"AWS_ACCESS_KEY_ID": OPERATOR, "AWS_SECRET_ACCESS_KEY": chosen.password(OPERATOR)}
+    without_keys = {"SLUICE_S3_ACCESS_KEY": "", "SLUICE_S3_SECRET_KEY": "not used"}
+    replace(stack, settings={**stack.settings, **without_keys, **found}).sluice("apply", "--no-gold")
+    with beside(stack, "keyless", SLUICE_STREAM_LEASE="false", **without_keys, **found) as job:
+        await_state(job, "running")
+    wrong = {**found, "AWS_SECRET_ACCESS_KEY": "not-the-key"}
+    refused = replace(stack, settings={**stack.settings, **without_keys, **wrong}).run("apply", "--no-gold")
+    assert refused.returncode == 1
+    assert "refuses bucket lake to the AWS credentials of the environment" in refused.stderr
 
 
 @pytest.mark.parametrize(
