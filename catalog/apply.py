@@ -15,6 +15,7 @@ from catalog.contract import Stream
 from catalog.errors import SluiceError
 from catalog.lake import open_catalog, prepare
 from catalog.odcs import load_contracts
+from catalog.recovery.leftovers import refuse_leftovers
 from catalog.settings import LakeSettings
 from catalog.topics import ensure_topics
 
@@ -46,6 +47,8 @@ def apply(settings: LakeSettings, streams: Mapping[str, Stream] | None = None) -
             table = existing[names.table(layer, stream.name)]
             if table is not None:
                 _refuse_breaking(layer, stream, table)
+            else:
+                refuse_leftovers(catalog, names.table(layer, stream.name))
     changes = [
         Change(stream.name, names.table(layer, stream.name), action)
         for stream in streams.values()

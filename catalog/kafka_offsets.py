@@ -38,6 +38,16 @@ async def topic_bounds(settings: LakeSettings, topics: Iterable[str]) -> dict[st
     return bounds
 
 
+async def cluster_id(settings: LakeSettings) -> str:
+    """What the cluster calls itself: a cluster whose data was lost comes back with another id. Empty where it says none."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, request_timeout_ms=15_000)
+    await admin.start()
+    try:
+        return str((await admin.describe_cluster()).get("cluster_id") or "")
+    finally:
+        await admin.close()
+
+
 async def _partitions(settings: LakeSettings, topics: set[str]) -> dict[str, int]:
     """Topic → number of partitions, of those that exist."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, request_timeout_ms=15_000)

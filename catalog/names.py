@@ -24,6 +24,8 @@ COLUMN_HEADERS = (H_CONTENT_TYPE, H_SPEC_VERSION, H_ID, H_TYPE, H_TIME, H_CONTRA
 # Snapshot summary keys: the lake is its own checkpoint.
 P_OFFSETS = "sluice.offsets"
 P_TOTALS = "sluice.totals"
+# Property of a bronze table: the id of the Kafka cluster whose offsets its snapshots carry.
+P_CLUSTER = "sluice.kafka-cluster"
 
 
 def topic(stream: str) -> str:

@@ -20,6 +20,7 @@ from pyiceberg.transforms import MonthTransform
 from pyiceberg.types import DoubleType, IcebergType, IntegerType, LongType, NestedField, StringType, TimestamptzType
 
 from catalog import names
+from catalog.recovery.leftovers import refuse_leftovers
 from catalog.tables import PROPERTIES
 
 TIME, TEXT, INT, LONG, DOUBLE = TimestamptzType(), StringType(), IntegerType(), LongType(), DoubleType()
@@ -85,11 +86,15 @@ def recent(catalog: Catalog, identifier: str, within: timedelta) -> pa.Table:
 
 
 def ops_table(catalog: Catalog, identifier: str) -> Table:
-    """One of the tables above, created if it is not there. Columns that it lacks (an older release made it) are added."""
+    """One of the tables above, created if it is not there. Columns that it lacks (an older release made it) are added.
+
+    Raises SluiceError where the catalog has forgotten it.
+    """
     wanted = _schema(COLUMNS[identifier])
     try:
         table = catalog.load_table(identifier)
     except NoSuchTableError:
+        refuse_leftovers(catalog, identifier)
         catalog.create_namespace_if_not_exists(names.OPS)
         month = PartitionField(1, 1000, MonthTransform(), f"{wanted.fields[0].name}_month")
         try:

@@ -31,6 +31,8 @@ COMMANDS = {
     "replay": "Judge quarantined rows again.",
     "backfill": "Load history into a stream.",
     "maintain": "Compact tables, expire snapshots, remove orphans.",
+    "backup": "Keep what the catalog's database knows in a file.",
+    "restore": "Fill the catalog's database anew, from a backup or from the bucket alone.",
     "erase": "Erase the rows of a person.",
     "bench": "Measure the stack on this machine.",
     "demo": "Send the demo data and show where it went.",

@@ -19,10 +19,11 @@ from pyiceberg.table.update import AssertTableUUID
 
 from catalog import names
 from catalog.errors import SluiceError
-from catalog.kafka_offsets import topic_bounds
+from catalog.kafka_offsets import GoneError, cluster_id, topic_bounds
 from catalog.ops_tables import LOSSES, append, recent
 from catalog.progress import Offsets, Progress, encode_offsets, encode_totals, table_progress
 from catalog.settings import LakeSettings
+from stream_jobs.source import claim
 
 TRIES = 20
 EVER = timedelta(days=36_500)
@@ -114,6 +115,13 @@ def accept(lake: LakeSettings, catalog: Catalog, losses: Sequence[Loss], reason:
 
 def check(lake: LakeSettings, catalog: Catalog, losses: Sequence[Loss]) -> None:
     """Raises SluiceError where one of them is not exactly what is gone."""
+    cluster = asyncio.run(cluster_id(lake))
+    for stream in {loss.stream for loss in losses}:
+        _load(catalog, names.BRONZE, stream)
+        try:
+            claim(catalog, stream, cluster)
+        except GoneError as other:
+            raise SluiceError(str(other)) from None
     bounds = asyncio.run(topic_bounds(lake, {names.topic(loss.stream) for loss in losses}))
     for loss in losses:
         require_gap(loss, bounds.get(names.topic(loss.stream), {}), reached(catalog, loss.stream))

@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 
 from catalog import names
 from catalog.contract import SUFFIX, Stream
-from catalog.kafka_offsets import GoneError, starting_offsets, topic_bounds
+from catalog.kafka_offsets import GoneError, cluster_id, starting_offsets, topic_bounds
 from catalog.lake import file_system, open_catalog
 from catalog.lease import Lease
 from catalog.maintenance.settings import maintenance_settings
@@ -29,6 +29,7 @@ from stream_jobs.metrics import SET_ASIDE, Health, serve
 from stream_jobs.query import Batches, report, start
 from stream_jobs.session import make_session
 from stream_jobs.settings import StreamSettings
+from stream_jobs.source import claim
 from stream_jobs.writer import StreamWriter
 
 log = structlog.get_logger()
@@ -171,8 +172,10 @@ class Job:
         age = timedelta(seconds=maintenance_settings().snapshot_age)
         catalog, files = open_catalog(self.lake), file_system(self.lake)
         bounds = asyncio.run(topic_bounds(self.lake, map(names.topic, streams)))
+        cluster = asyncio.run(cluster_id(self.lake))
 
         def ready(stream: Stream) -> tuple[StreamWriter, dict[int, int]]:
+            claim(catalog, stream.name, cluster)
             writer = StreamWriter(spark, catalog, stream, files, self.stages, age)
             for outcome in writer.catch_up(self.settings.max_batch_rows):
                 report([outcome], -1, 0.0, self.lag)

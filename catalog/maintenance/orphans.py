@@ -34,7 +34,7 @@ def listed(files: FileSystem, location: str, older_than: timedelta, now: datetim
     old: dict[str, int] = {}
     scheme, base = location.split("://", 1)
     for folder in FOLDERS:
-        for file in _files(files, f"{base}/{folder}"):
+        for file in files_under(files, f"{base}/{folder}"):
             count, total = count + 1, total + file.size
             metadata += file.size if folder == "metadata" else 0
             if file.mtime is not None and file.mtime < before:
@@ -79,10 +79,10 @@ def _known(table: Table, inventories: Inventories) -> Iterator[str]:
                 yield from inventories.paths(table, manifest)
 
 
-def _files(files: FileSystem, folder: str) -> Iterator[FileInfo]:
+def files_under(files: FileSystem, folder: str) -> Iterator[FileInfo]:
     """A folder at a time, so that a table of many partitions is never held as a whole."""
     for found in files.get_file_info(FileSelector(folder, allow_not_found=True)):
         if found.is_file:
             yield found
         else:
-            yield from _files(files, found.path)
+            yield from files_under(files, found.path)

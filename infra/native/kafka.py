@@ -1,7 +1,7 @@
 """Apache Kafka in KRaft mode: broker and controller in one process."""
 
 import base64
-import hashlib
+import secrets
 import shutil
 import subprocess
 from pathlib import Path
@@ -103,7 +103,9 @@ def _prepare(stack: Stack, etc: Path) -> None:
     if (data / "meta.properties").exists():
         return
     shutil.rmtree(data, ignore_errors=True)
-    cluster = base64.urlsafe_b64encode(hashlib.sha256(stack.identity.encode()).digest()[:16]).decode().rstrip("=")
+    # Another one each time: the stream job knows by it that offsets begin anew. An id that began with a hyphen would be an option.
+    fresh = secrets.token_bytes(16)
+    cluster = base64.urlsafe_b64encode(bytes((fresh[0] & 0x7F,)) + fresh[1:]).decode().rstrip("=")
     command = [
         *_java(stack, etc),
         "kafka.tools.StorageTool",
