@@ -36,6 +36,7 @@ COMMANDS = {
     "erase": "Erase the rows of a person.",
     "bench": "Measure the stack on this machine.",
     "demo": "Send the demo data and show where it went.",
+    "expose": "Let others reach the gateway for a demonstration, by ngrok or cloudflared.",
     "images": "Build the container images.",
     "secrets": "Make the passwords of a stack in containers.",
     "test": "Run the tests.",

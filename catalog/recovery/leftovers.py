@@ -32,8 +32,8 @@ def _files(catalog: Catalog) -> FileSystem:
         return FileSystem.from_uri(properties["warehouse"])[0]
     endpoint = urlsplit(properties["s3.endpoint"])
     return S3FileSystem(
-        access_key=properties["s3.access-key-id"],
-        secret_key=properties["s3.secret-access-key"],
+        access_key=properties.get("s3.access-key-id"),
+        secret_key=properties.get("s3.secret-access-key"),
         region=properties["s3.region"],
         endpoint_override=endpoint.netloc,
         scheme=endpoint.scheme,

@@ -26,7 +26,7 @@ ENTRIES = {
     "stream": ("stream_jobs.__main__", "catalog.maintenance.__main__"),
     "ui": ("ui.app",),
     "cli": ("infra.cli", "catalog.gold_refresh", *(f"infra.commands.{name}" for name in ("apply", "send", "sql", "keys",
-            "spool", "verify", "demo"))),
+            "spool", "verify", "demo", "backup", "restore"))),
 }  # fmt: skip
 NEVER = {"gateway": {"compression", "opentelemetry"}, "ui": {"dbt"}, "stream": set[str](), "cli": {"compression"}}
 
