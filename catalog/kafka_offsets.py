@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import TopicPartition
 
+from catalog import kafka_client
 from catalog.settings import LakeSettings
 
 # Records of a transaction that was given up are no events; those of one that is open are not there yet.
@@ -20,18 +20,10 @@ async def topic_bounds(settings: LakeSettings, topics: Iterable[str]) -> dict[st
     partitions = await _partitions(settings, set(topics))
     if not partitions:
         return {}
-    consumer = AIOKafkaConsumer(
-        *partitions,
-        bootstrap_servers=settings.kafka_bootstrap,
-        isolation_level=ISOLATION,
-        request_timeout_ms=15_000,
-    )
-    await consumer.start()
-    try:
-        places = [TopicPartition(topic, partition) for topic, count in partitions.items() for partition in range(count)]
+    places = [TopicPartition(topic, partition) for topic, count in partitions.items() for partition in range(count)]
+    options = {"isolation_level": ISOLATION, "request_timeout_ms": 15_000}
+    async with kafka_client.consumer(settings, *partitions, **options) as consumer:
         begin, end = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
-    finally:
-        await consumer.stop()
     bounds: dict[str, dict[int, tuple[int, int]]] = {}
     for place in places:
         bounds.setdefault(place.topic, {})[place.partition] = (begin[place], end[place])
@@ -40,23 +32,15 @@ async def topic_bounds(settings: LakeSettings, topics: Iterable[str]) -> dict[st
 
 async def cluster_id(settings: LakeSettings) -> str:
     """What the cluster calls itself: a cluster whose data was lost comes back with another id. Empty where it says none."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, request_timeout_ms=15_000)
-    await admin.start()
-    try:
+    async with kafka_client.admin(settings) as admin:
         return str((await admin.describe_cluster()).get("cluster_id") or "")
-    finally:
-        await admin.close()
 
 
 async def _partitions(settings: LakeSettings, topics: set[str]) -> dict[str, int]:
     """Topic → number of partitions, of those that exist."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, request_timeout_ms=15_000)
-    await admin.start()
-    try:
+    async with kafka_client.admin(settings) as admin:
         existing = sorted(topics & set(await admin.list_topics()))
         described = await admin.describe_topics(existing) if existing else []
-    finally:
-        await admin.close()
     return {topic["topic"]: len(topic["partitions"]) for topic in described}
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from aiokafka.errors import KafkaError
+
 from catalog.errors import SluiceError
 from catalog.settings import lake_settings
 
@@ -17,6 +19,11 @@ def refusal(failure: BaseException) -> SluiceError | None:
             f"The object store {settings.s3_endpoint} refuses {settings.s3_identity}: "
             f"{' '.join(str(failure).split())} Check SLUICE_S3_ACCESS_KEY and SLUICE_S3_SECRET_KEY."
         )
+    if isinstance(failure, KafkaError):
+        from catalog.kafka_client import denial
+
+        told = denial(settings, failure)
+        return SluiceError(told) if told else None
     # SQLAlchemy wraps what the driver raised.
     original: Any = getattr(failure, "orig", failure)
     if hasattr(original, "sqlstate") and hasattr(original, "diag"):

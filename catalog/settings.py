@@ -2,10 +2,10 @@
 
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from catalog.errors import SluiceError
@@ -19,6 +19,15 @@ class LakeSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SLUICE_", frozen=True, extra="ignore")
 
     kafka_bootstrap: str = "127.0.0.1:9092"
+    kafka_security_protocol: Literal["PLAINTEXT", "SASL_PLAINTEXT", "SSL", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="SASL signs in by user and password, SSL encrypts"
+    )
+    kafka_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = "SCRAM-SHA-512"
+    kafka_user: str = ""
+    kafka_password: str = ""
+    kafka_ca: Path | None = Field(
+        None, description="authority that signed the broker's certificate (PEM); else the system's"
+    )
     catalog_uri: str = Field(
         "postgresql://sluice@127.0.0.1:5432/lake", description="PostgreSQL behind Iceberg's JDBC catalog"
     )
@@ -51,6 +60,35 @@ class LakeSettings(BaseSettings):
         if urlsplit(value).scheme not in {"s3", "s3a"} or not urlsplit(value).netloc:
             raise ValueError("expected s3://BUCKET/PREFIX")
         return value.rstrip("/")
+
+    @field_validator("kafka_ca", mode="before")
+    @classmethod
+    def _may_be_empty(cls, value: object) -> object:
+        return value or None
+
+    @model_validator(mode="after")
+    def _user_is_asked_for(self) -> Self:
+        if self.kafka_user and not self.kafka_signs_in:
+            raise ValueError(
+                f"SLUICE_KAFKA_USER={self.kafka_user} would not be used by SLUICE_KAFKA_SECURITY_PROTOCOL="
+                f"{self.kafka_security_protocol}: that must be SASL_SSL, or SASL_PLAINTEXT without encryption"
+            )
+        if self.kafka_ca and not self.kafka_encrypts:
+            raise ValueError(
+                f"SLUICE_KAFKA_CA={self.kafka_ca} would not be used by SLUICE_KAFKA_SECURITY_PROTOCOL="
+                f"{self.kafka_security_protocol}: that must be SASL_SSL, or SSL without a user"
+            )
+        return self
+
+    @property
+    def kafka_signs_in(self) -> bool:
+        """Whether the broker is told a user and a password."""
+        return self.kafka_security_protocol.startswith("SASL_")
+
+    @property
+    def kafka_encrypts(self) -> bool:
+        """Whether the connection to the broker is encrypted."""
+        return self.kafka_security_protocol.endswith("SSL")
 
     @property
     def s3_keys(self) -> dict[str, str]:
@@ -86,8 +124,11 @@ def read_settings(kind: type[Settings]) -> Settings:
         return kind()
     except ValidationError as failure:
         prefix = kind.model_config.get("env_prefix", "")
+        # What is wrong between two settings names them itself; its input would be all of them, passwords too.
         lines = [
             f"{prefix}{'_'.join(map(str, error['loc']))}".upper() + f"={error['input']!r}: {error['msg']}"
+            if error["loc"]
+            else error["msg"].removeprefix("Value error, ")
             for error in failure.errors()
         ]
         raise SluiceError("A setting can't work: " + "; ".join(lines)) from None

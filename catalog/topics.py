@@ -5,20 +5,19 @@ from collections.abc import Iterable
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.errors import KafkaError, for_code
 
+from catalog import kafka_client
 from catalog.errors import SluiceError
 from catalog.settings import LakeSettings
 
 
 async def ensure_topics(settings: LakeSettings, names: Iterable[str]) -> list[str]:
     """Create the topics that are missing and add partitions where the setting grew. Returns what was done, in words."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, request_timeout_ms=20_000)
     try:
-        await admin.start()
-        return await _ensure(admin, settings, list(names))
+        async with kafka_client.admin(settings, timeout_ms=20_000) as admin:
+            return await _ensure(admin, settings, list(names))
     except KafkaError as failure:
-        raise SluiceError(f"The broker {settings.kafka_bootstrap} does not do it: {failure}") from None
-    finally:
-        await admin.close()
+        told = kafka_client.denial(settings, failure)
+        raise SluiceError(told or f"The broker {settings.kafka_bootstrap} does not do it: {failure}") from None
 
 
 async def _ensure(admin: AIOKafkaAdminClient, settings: LakeSettings, names: list[str]) -> list[str]:
@@ -33,19 +32,21 @@ async def _ensure(admin: AIOKafkaAdminClient, settings: LakeSettings, names: lis
                 for n in missing
             ]
         )
-        _raise_for(answer.topic_errors)
+        _raise_for(settings, answer.topic_errors)
         done += [f"topic {name} with {settings.topic_partitions} partitions" for name in missing]
     described = await admin.describe_topics([n for n in names if n in existing]) if existing & set(names) else []
     narrow = [t["topic"] for t in described if len(t["partitions"]) < settings.topic_partitions]
     if narrow:
         answer = await admin.create_partitions({name: NewPartitions(settings.topic_partitions) for name in narrow})
-        _raise_for(answer.topic_errors)
+        _raise_for(settings, answer.topic_errors)
         done += [f"topic {name} widened to {settings.topic_partitions} partitions" for name in narrow]
     return done
 
 
-def _raise_for(errors: Iterable[tuple[str, int, str | None]]) -> None:
+def _raise_for(settings: LakeSettings, errors: Iterable[tuple[str, int, str | None]]) -> None:
     for name, code, message, *_ in errors:
         # 36: somebody else has just created it, which is what was wanted.
         if code not in (0, 36):
-            raise SluiceError(f"topic {name}: {message or for_code(code).__name__}")
+            failure = for_code(code)(f"topic {name}")
+            told = kafka_client.denial(settings, failure)
+            raise SluiceError(told or f"topic {name}: {message or type(failure).__name__}")

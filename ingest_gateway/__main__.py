@@ -8,6 +8,7 @@ from pathlib import Path
 
 import uvicorn
 
+from catalog import kafka_client
 from catalog.errors import SluiceError
 from catalog.settings import lake_settings
 from ingest_gateway import logs, tracing
@@ -28,6 +29,7 @@ def main() -> int:
             raise SluiceError(
                 f"{lake.contracts} is not a folder: SLUICE_CONTRACTS must name the folder of the contracts"
             )
+        kafka_client.options(lake)
         if settings.keys is not None:
             read_keys(settings.keys)
         if settings.spool is not None:

@@ -10,7 +10,9 @@ from typing import Literal
 import structlog
 from aiokafka.errors import KafkaError
 
+from catalog import kafka_client
 from catalog.errors import first_line
+from catalog.settings import LakeSettings
 from ingest_gateway.metrics import BROKER_UP
 from ingest_gateway.record_batch import RecordBatch
 from ingest_gateway.session import Session
@@ -31,11 +33,12 @@ class Broker:
 
     The gateway starts without a broker and recovers by itself. A session in which the fate of a batch is unknown is given
     up for a new one: its sequence numbers may have a gap by then, after which the broker would refuse whatever follows.
-    `tried` is false until the first attempt to connect has ended.
+    `tried` is false until the first attempt to connect has ended. Raises SluiceError where the settings lack an account.
     """
 
-    def __init__(self, bootstrap: str, settings: GatewaySettings) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, lake: LakeSettings, settings: GatewaySettings) -> None:
+        kafka_client.options(lake)  # what can't work stops the start
+        self._lake = lake
         self._settings = settings
         self._renew = asyncio.Event()
         self._up = asyncio.Event()
@@ -107,7 +110,7 @@ class Broker:
         while True:
             self._renew.clear()
             try:
-                self.session = await Session.open(self._bootstrap, self._settings)
+                self.session = await Session.open(self._lake, self._settings)
             except (KafkaError, OSError, TimeoutError) as failure:
                 self._become("away", first_line(failure)[:LONGEST])
                 await asyncio.sleep(BACKOFF[min(attempt, len(BACKOFF) - 1)])
@@ -134,7 +137,9 @@ class Broker:
 
     def _become(self, state: State, reason: str) -> None:
         if state != self.state:
-            log.log(20 if state == "up" else 40, "broker is " + state, bootstrap=self._bootstrap, reason=reason)
+            log.log(
+                20 if state == "up" else 40, "broker is " + state, bootstrap=self._lake.kafka_bootstrap, reason=reason
+            )
             self.since = time.time()
         self.state, self.reason = state, reason
         self.tried = True

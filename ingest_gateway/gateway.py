@@ -42,7 +42,7 @@ class Gateway:
         self.mint = Uuid7()
         self.requests = 0
         self.waiting = WaitingRoom(settings.retry_after, lambda: not self.is_full)
-        self.broker = Broker(lake.kafka_bootstrap, settings)
+        self.broker = Broker(lake, settings)
         self.producer = Producer(self.broker, settings.produce_timeout)
         self.spool = self._spool()
         self._counts: dict[str, StreamCounts] = {}

@@ -15,6 +15,8 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.structs import TopicPartition
 
+from catalog import kafka_client
+from catalog.settings import LakeSettings
 from ingest_gateway.settings import GatewaySettings
 
 ALL_IN_SYNC = -1  # `acks`
@@ -42,19 +44,19 @@ class Session:
         self._sequences: dict[Place, int] = {}
 
     @classmethod
-    async def open(cls, bootstrap: str, settings: GatewaySettings) -> "Session":
+    async def open(cls, lake: LakeSettings, settings: GatewaySettings) -> "Session":
         """Raises KafkaError, OSError or TimeoutError."""
         # Half of what a client waits: one unanswered request is tried again before its client gives up.
         timeout = settings.produce_timeout / 2
-        client = AIOKafkaClient(
-            bootstrap_servers=bootstrap,
+        client = kafka_client.client(
+            lake,
             client_id="sluice-gateway",
             request_timeout_ms=int(timeout * 1000),
             retry_backoff_ms=int(RETRY * 1000),
         )
         try:
             async with asyncio.timeout(settings.produce_timeout):
-                await client.bootstrap()
+                await kafka_client.started(lake, client.bootstrap)
                 return cls(client, timeout, *await _producer_id(client))
         except BaseException:
             await _close(client)

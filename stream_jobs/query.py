@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
 from catalog import names
+from catalog.kafka_client import spark_options
 from catalog.kafka_offsets import ISOLATION
 from catalog.settings import LakeSettings
 from stream_jobs import metrics
@@ -156,7 +157,7 @@ def start(
     checkpoint = Path(scratch() / f"checkpoint-{uuid4().hex[:8]}")
     source = (
         spark.readStream.format("kafka")
-        .option("kafka.bootstrap.servers", lake.kafka_bootstrap)
+        .options(**spark_options(lake))
         .option("subscribe", ",".join(sorted(starting)))
         .option("startingOffsets", json.dumps({t: {str(p): o for p, o in at.items()} for t, at in starting.items()}))
         .option("includeHeaders", "true")

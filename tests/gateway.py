@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka import TopicPartition
+from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from catalog import kafka_client
 from catalog.contract import SUFFIX
+from catalog.settings import LakeSettings
 from ingest_gateway.api_keys import changing, new_key
 from tests.stack import Stack, ending_with_us, eventually, free_port, patient
 
@@ -75,7 +77,7 @@ class Gateway:
 
     process: subprocess.Popen[bytes]
     url: str
-    bootstrap: str
+    lake: LakeSettings  # as an operator finds it
     contracts: Path
     log: Path
     operator: Mapping[str, str] = field(default_factory=dict)  # headers of one who may see all
@@ -117,12 +119,8 @@ class Gateway:
 
     def make_topic(self, name: str, settings: Mapping[str, str] | None = None) -> None:
         async def make() -> None:
-            admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-            await admin.start()
-            try:
+            async with kafka_client.admin(self.lake) as admin:
                 await admin.create_topics([NewTopic(name, 3, 1, topic_configs=settings)])
-            finally:
-                await admin.close()
 
         asyncio.run(make())
 
@@ -130,13 +128,9 @@ class Gateway:
         """Let a topic take records of so many bytes."""
 
         async def alter() -> None:
-            admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-            await admin.start()
-            try:
-                change = {"max.message.bytes": most}
+            change = {"max.message.bytes": most}
+            async with kafka_client.admin(self.lake) as admin:
                 await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs=change)])
-            finally:
-                await admin.close()
 
         asyncio.run(alter())
 
@@ -144,9 +138,7 @@ class Gateway:
         """All records of a topic, by partition and offset."""
 
         async def read() -> list[Record]:
-            consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, enable_auto_commit=False)
-            await consumer.start()
-            try:
+            async with kafka_client.consumer(self.lake) as consumer:
                 places = [TopicPartition(name, partition) for partition in range(3)]
                 consumer.assign(places)
                 await consumer.seek_to_beginning()
@@ -158,8 +150,6 @@ class Gateway:
                     for batch in (await consumer.getmany(timeout_ms=200)).values():
                         found += [Record(r.partition, r.offset, r.key, r.value, dict(r.headers)) for r in batch]
                 return sorted(found, key=lambda r: (r.partition, r.offset))
-            finally:
-                await consumer.stop()
 
         return asyncio.run(read())
 
@@ -178,22 +168,27 @@ def running_gateway(
 
     With `keys` it gets their file, and the test a key that may see all. `wrap` is a command that runs the gateway's.
     `bootstrap` is where the gateway looks for Kafka, if that is not where the test does.
+    A setting `kafka_…` is one of its account there.
     """
     port = settings.get("port") or str(free_port())
     lake = stack.env()
+    account = stack.lake("gateway")
     operator: dict[str, str] = {}
     if keys is not None:
         settings["keys"], (_, operator) = str(keys.path), keys.add("read:*")
-    chosen = {"spool": "", **settings}  # not the stack's own
-    own = {f"SLUICE_GATEWAY_{name.upper()}": value for name, value in chosen.items()}
-    environ = {**os.environ, **lake, "SLUICE_CONTRACTS": str(contracts), **own, "SLUICE_GATEWAY_CONTRACT_POLL": "0.1",
-               "SLUICE_KAFKA_BOOTSTRAP": bootstrap or lake["SLUICE_KAFKA_BOOTSTRAP"],
-               "SLUICE_GATEWAY_HOST": "127.0.0.1", "SLUICE_GATEWAY_PORT": port}  # fmt: skip
+    chosen = {
+        "kafka_bootstrap": bootstrap or account.kafka_bootstrap, "kafka_user": account.kafka_user,
+        "kafka_password": account.kafka_password, "gateway_spool": "",  # not the stack's own
+        "gateway_contract_poll": "0.1", "contracts": str(contracts),
+        **{name if name.startswith("kafka_") else f"gateway_{name}": value for name, value in settings.items()},
+        "gateway_host": "127.0.0.1", "gateway_port": port,
+    }  # fmt: skip
+    environ = {**os.environ, **lake, **{f"SLUICE_{name.upper()}": value for name, value in chosen.items()}}
     with tempfile.NamedTemporaryFile(prefix="sluice-gateway-", suffix=".log") as log:
         command = ending_with_us([*wrap, sys.executable, "-m", "ingest_gateway"], "TERM")
         process = subprocess.Popen(command, env=environ, stderr=log)
         gateway = Gateway(
-            process, f"http://127.0.0.1:{port}", lake["SLUICE_KAFKA_BOOTSTRAP"], contracts, Path(log.name), operator,
+            process, f"http://127.0.0.1:{port}", stack.lake(), contracts, Path(log.name), operator,
             int(settings.get("workers", 1)),
         )  # fmt: skip
         try:

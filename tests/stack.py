@@ -19,6 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from catalog.settings import LakeSettings, read_settings
+from infra.access.accounts import OPERATOR
+from infra.native import config
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 PORTS_OF_A_STACK = 12  # ten of its own, and spare ones
 SERVERS = ("postgres", "minio", "kafka", "trino")
@@ -142,9 +148,16 @@ class Stack:
 
     def env(self) -> dict[str, str]:
         """All SLUICE_* variables of the stack, for `LakeSettings` and clients."""
-        from infra.native.config import environment
+        return config.environment(self.state)
 
-        return environment(self.state)
+    def lake(self, account: str | None = OPERATOR) -> LakeSettings:
+        """The lake as the bearer of an account's credentials finds it."""
+        chosen = config.load(self.state)
+        assert chosen, f"no stack in {self.state}"
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in {**config.variables(chosen), **config.credentials(chosen, account)}.items():
+                patch.setenv(name, value)
+            return read_settings(LakeSettings)
 
     def pid(self, part: str) -> int:
         pid = self.status()[part]["pid"]

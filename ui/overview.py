@@ -53,7 +53,7 @@ def _lake(known: Mapping[str, TableInfo]) -> None:
     # The minute is part of the statement, so that it is the same for all sessions for a while.
     since = now.replace(second=0, microsecond=0) - WINDOW
     recent = lake.live(*_text(queries.rates(bronze, since)))
-    ends = services.topic_ends(lake.settings().kafka_bootstrap, tuple(totals))
+    ends = services.topic_ends(lake.settings(), tuple(totals))
     rows = [
         summary(
             stream, totals[stream], ends.ends.get(stream) if not ends.reason else None, newest.get(stream), recent, now

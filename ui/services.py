@@ -11,8 +11,10 @@ from urllib.parse import urlsplit
 
 import httpx
 import streamlit as st
+from aiokafka import TopicPartition
 
-from catalog import query
+from catalog import kafka_client, query
+from catalog.errors import SluiceError
 from catalog.names import topic
 from catalog.settings import LakeSettings
 
@@ -53,14 +55,17 @@ def health(_settings: LakeSettings, trino_url: str) -> list[Health]:
 
 
 @st.cache_data(ttl=3, show_spinner=False)
-def topic_ends(bootstrap: str, streams: tuple[str, ...]) -> Ends:
+def topic_ends(_settings: LakeSettings, streams: tuple[str, ...]) -> Ends:
     """The end offsets of the streams' topics."""
     # The client tries for a long time to reach a broker that is away; a plain connection tells at once.
+    bootstrap = _settings.kafka_bootstrap
     state, detail = _tcp(bootstrap.split(",")[0])
     if state != "ok":
         return Ends({}, f"Kafka does not answer: {detail}")
     try:
-        return Ends(asyncio.run(asyncio.wait_for(_ends(bootstrap, streams), 5.0)))
+        return Ends(asyncio.run(asyncio.wait_for(_ends(_settings, streams), 5.0)))
+    except (kafka_client.RefusedError, SluiceError) as refused:
+        return Ends({}, str(refused))
     except Exception as failure:  # the overview shows all else without Kafka, whatever the client raises
         return Ends({}, f"Kafka does not answer at {bootstrap} ({type(failure).__name__})")
 
@@ -72,14 +77,10 @@ def lag(ends: dict[int, int] | None, offsets: dict[int, int] | None) -> int | No
     return sum(max(end - (offsets or {}).get(partition, 0), 0) for partition, end in ends.items())
 
 
-async def _ends(bootstrap: str, streams: Sequence[str]) -> dict[str, dict[int, int]]:
-    from aiokafka import AIOKafkaConsumer, TopicPartition
-
+async def _ends(settings: LakeSettings, streams: Sequence[str]) -> dict[str, dict[int, int]]:
     # Only topics that are named here have their partitions in the metadata.
-    topics = map(topic, streams)
-    consumer = AIOKafkaConsumer(*topics, bootstrap_servers=bootstrap, request_timeout_ms=3000, client_id="sluice-ui")
-    try:
-        await consumer.start()
+    options = {"request_timeout_ms": 3000, "client_id": "sluice-ui"}
+    async with kafka_client.consumer(settings, *map(topic, streams), **options) as consumer:
         known = await consumer.topics()
         parts = [
             TopicPartition(topic(name), partition)
@@ -88,8 +89,6 @@ async def _ends(bootstrap: str, streams: Sequence[str]) -> dict[str, dict[int, i
             for partition in consumer.partitions_for_topic(topic(name)) or ()
         ]
         found = await consumer.end_offsets(parts) if parts else {}
-    finally:
-        await consumer.stop()
     ends: dict[str, dict[int, int]] = {}
     for part, offset in found.items():
         ends.setdefault(part.topic, {})[part.partition] = offset

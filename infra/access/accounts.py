@@ -1,4 +1,4 @@
-"""The accounts that reach tables. A part that is not named here holds no credentials of any table."""
+"""The accounts that reach tables or topics. A part that is not named here holds no credentials of any."""
 
 from dataclasses import dataclass
 
@@ -12,38 +12,54 @@ EVERYTHING = (BRONZE, SILVER, QUARANTINE, GOLD, OPS)
 
 @dataclass(frozen=True)
 class Account:
-    """One name, with one password, at every server. It reads all tables and changes those of the namespaces in `writes`."""
+    """One name, with one password, at every server.
+
+    With `tables` it reads all of them and changes those of the namespaces in `writes`. `topics` are the operations that it may
+    do on the streams' topics, in the broker's words; without any it is unknown to the broker.
+    """
 
     name: str
     writes: tuple[str, ...] = ()
+    tables: bool = True
+    topics: tuple[str, ...] = ()
 
 
-# `sluice` owns the catalog and makes tables: commands of a person, `apply`, Jobs. What is done through Trino is bounded by
-# Trino's own rules. `reader` is for tools that read the tables without Trino.
+# `sluice` owns the catalog and makes tables and topics: commands of a person, `apply`, Jobs. What is done through Trino is bounded
+# by Trino's own rules. `reader` is for tools that read the tables without Trino. `explorer` sees how far topics are, and no
+# record.
 ACCOUNTS = (
-    Account(OPERATOR, EVERYTHING),
-    Account("stream", (BRONZE, SILVER, QUARANTINE, OPS)),
+    Account(OPERATOR, EVERYTHING, topics=("all",)),
+    Account("gateway", tables=False, topics=("describe", "write")),
+    Account("stream", (BRONZE, SILVER, QUARANTINE, OPS), topics=("describe", "read")),
     Account("maintenance", (BRONZE, SILVER, QUARANTINE, OPS)),
-    Account("verify", (OPS,)),
+    Account("verify", (OPS,), topics=("describe", "describe_configs", "read")),
     Account("trino", EVERYTHING),
     Account("reader"),
+    Account("explorer", tables=False, topics=("describe",)),
 )
+AT_TABLES = tuple(account for account in ACCOUNTS if account.tables)
+AT_BROKER = tuple(account for account in ACCOUNTS if account.topics)
 
 
 class AdminSettings(BaseSettings):
-    """What only the step that makes the accounts knows. A server whose administrator is not named is left as it is."""
+    """What only the steps that make the accounts know. A server whose administrator is not named is left as it is."""
 
     model_config = SettingsConfigDict(env_prefix="SLUICE_", frozen=True, extra="ignore")
 
     admin_catalog_uri: str = ""
     admin_s3_access_key: str = ""
     admin_s3_secret_key: str = ""
+    admin_kafka_user: str = ""
+    admin_kafka_password: str = ""
+    admin_kafka_mechanism: str = "SCRAM-SHA-512"
     password_sluice: str = ""
+    password_gateway: str = ""
     password_stream: str = ""
     password_maintenance: str = ""
     password_verify: str = ""
     password_trino: str = ""
     password_reader: str = ""
+    password_explorer: str = ""
 
     @property
     def passwords(self) -> dict[str, str]:

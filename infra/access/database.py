@@ -7,7 +7,7 @@ from psycopg import sql
 
 from catalog.errors import SluiceError
 from catalog.lake import database_refusal
-from infra.access.accounts import ACCOUNTS, OPERATOR, Account
+from infra.access.accounts import AT_TABLES, OPERATOR, Account
 
 # Table of the JDBC catalog → its column that names the namespace.
 TABLES = {"iceberg_tables": "table_namespace", "iceberg_namespace_properties": "namespace"}
@@ -17,7 +17,7 @@ LEASEHOLDERS = (OPERATOR, "stream", "maintenance")
 
 def make_roles(uri: str, passwords: Mapping[str, str]) -> None:
     """Make or renew the roles that have a password, and what each may do. `uri` is a superuser's. Raises SluiceError."""
-    accounts = [account for account in ACCOUNTS if account.name in passwords]
+    accounts = [account for account in AT_TABLES if account.name in passwords]
     try:
         with psycopg.connect(uri, connect_timeout=10) as connection:
             # Two that make them at once would be in each other's way.

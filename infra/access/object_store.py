@@ -17,7 +17,7 @@ import httpx
 
 from catalog.errors import SluiceError
 from catalog.settings import LakeSettings
-from infra.access.accounts import ACCOUNTS, EVERYTHING, OPERATOR, Account
+from infra.access.accounts import AT_TABLES, EVERYTHING, OPERATOR, Account
 
 PATH = "/minio/admin/v3/import-iam"
 READ = ["s3:GetObject"]
@@ -78,7 +78,7 @@ def signed(url: str, body: bytes, access_key: str, secret_key: str, region: str,
 
 
 def _archive(warehouse: str, passwords: Mapping[str, str]) -> bytes:
-    accounts = [account for account in ACCOUNTS if account.name in passwords]
+    accounts = [account for account in AT_TABLES if account.name in passwords]
     files = {
         "policies": {f"sluice-{one.name}": policy(one, warehouse) for one in accounts},
         "users": {one.name: {"secretKey": passwords[one.name], "status": "enabled"} for one in accounts},

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 
+from catalog.kafka_client import spark_options
 from catalog.settings import lake_settings
 from stream_jobs.session import make_session
 from stream_jobs.settings import scratch, stream_settings
@@ -25,7 +26,7 @@ def main(topic: str, records: int) -> None:
     )
     source = (
         spark.readStream.format("kafka")
-        .option("kafka.bootstrap.servers", lake.kafka_bootstrap)
+        .options(**spark_options(lake))
         .option("subscribe", topic)
         .option("startingOffsets", "earliest")
         .option("maxOffsetsPerTrigger", settings.max_batch_rows)

@@ -11,7 +11,7 @@ import orjson
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from catalog import names
+from catalog import kafka_client, names
 from catalog.contract import SUFFIX, Stream
 from catalog.odcs import load_contract
 from catalog.settings import LakeSettings
@@ -69,17 +69,9 @@ def record(stream: str, n: int, mark: str = "") -> Record:
 @asynccontextmanager
 async def producing(lake: LakeSettings) -> AsyncIterator[AIOKafkaProducer]:
     """A producer of large batches, all of which are in Kafka when it ends."""
-    producer = AIOKafkaProducer(
-        bootstrap_servers=lake.kafka_bootstrap,
-        enable_idempotence=True,
-        max_batch_size=512 * 1024,
-        request_timeout_ms=60_000,
-    )
-    await producer.start()
-    try:
+    options = {"enable_idempotence": True, "max_batch_size": 512 * 1024, "request_timeout_ms": 60_000}
+    async with kafka_client.producer(lake, **options) as producer:
         yield producer
-    finally:
-        await producer.stop()
 
 
 async def write(producer: AIOKafkaProducer, topic: str, records: Iterable[Record]) -> None:

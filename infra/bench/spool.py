@@ -13,8 +13,8 @@ from typing import Any
 from uuid import uuid4
 
 import uvloop
-from aiokafka.admin import AIOKafkaAdminClient
 
+from catalog import kafka_client
 from catalog.errors import SluiceError
 from catalog.settings import LakeSettings
 from catalog.topics import ensure_topics
@@ -87,7 +87,7 @@ async def _measure(lake: LakeSettings, topic: str, folder: Path, events: int) ->
 
 @asynccontextmanager
 async def _running(lake: LakeSettings, settings: GatewaySettings, folder: Path) -> Any:
-    broker = Broker(lake.kafka_bootstrap, settings)
+    broker = Broker(lake, settings)
     link = _Closed(broker, Producer(broker, settings.produce_timeout))
     store = Spool(folder, limit=1 << 40, drain_bytes=1 << 40, timeout=60, kafka=link)
     await store.start()
@@ -123,9 +123,5 @@ def _requests(count: int, size: int) -> Iterator[Records]:
 
 
 async def _delete(lake: LakeSettings, topic: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=lake.kafka_bootstrap)
-    await admin.start()
-    try:
+    async with kafka_client.admin(lake) as admin:
         await admin.delete_topics([topic])
-    finally:
-        await admin.close()

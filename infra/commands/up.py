@@ -13,6 +13,7 @@ from infra.native import config, control, parts
 from infra.native import status as native
 from infra.native.cache import only_one
 from infra.native.launch import launch
+from infra.native.ports import parse_port
 
 PARTS_HELP = f"Only these parts, separated by commas: {', '.join(parts.SERVICES)}."
 
@@ -56,7 +57,7 @@ def _ports(options: list[str]) -> dict[str, int]:
             raise SluiceError(
                 f"--port {option}: write it as PART=NUMBER, with PART one of {', '.join(config.PORT_NAMES)}"
             )
-        chosen[name] = config.parse_port(f"--port {name}", value)
+        chosen[name] = parse_port(f"--port {name}", value)
     return chosen
 
 

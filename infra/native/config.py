@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from catalog.errors import SluiceError
-from infra.access.accounts import ACCOUNTS, OPERATOR
+from infra.access.accounts import ACCOUNTS, AT_BROKER, AT_TABLES, OPERATOR
 from infra.native.cache import cache_folder
 from infra.native.components import components
+from infra.native.ports import check_ports, parse_port, port_variable
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PORT_BASE = 17000
@@ -47,7 +48,9 @@ MEMORY = {
     "ui": "2g",
 }
 LOOPBACK = "127.0.0.1"
-STORE_ADMINISTRATOR = "administrator"  # of the object store; makes the accounts and is used for nothing else
+ADMINISTRATOR = "administrator"  # of the object store, of the broker; makes the accounts and is used for nothing else
+# Certificate and key that Kafka shows, and the authority that its clients trust; without them nothing is encrypted.
+TLS = ("SLUICE_KAFKA_TLS_CERTIFICATE", "SLUICE_KAFKA_TLS_KEY", "SLUICE_KAFKA_CA")
 # What describes no server, and what it is if nobody says.
 LAKE_DEFAULTS = {"SLUICE_CONTRACTS": str(CHECKOUT / "catalog" / "contracts"), "SLUICE_TOPIC_PARTITIONS": "2"}
 
@@ -63,6 +66,7 @@ class Stack:
     memory: Mapping[str, str]
     passwords: Mapping[str, str]
     lake: Mapping[str, str] = field(default_factory=lambda: LAKE_DEFAULTS)
+    tls: Mapping[str, str] = field(default_factory=dict)  # TLS variable → file; all of them or none
 
     @property
     def host(self) -> str:
@@ -133,12 +137,12 @@ def choose(
     kept = dict(before.ports) if before and base is None else {}
     chosen = {
         name: (ports or {}).get(name)
-        or _port_variable(name, environ)
+        or port_variable(name, environ)
         or kept.get(name)
         or (base if base is not None else PORT_BASE) + place
         for place, name in enumerate(PORT_NAMES)
     }
-    _check_ports(chosen)
+    check_ports(chosen)
     known = before.memory if before else {}
     memory = {
         part: environ.get(f"SLUICE_MEMORY_{part.upper()}") or known.get(part, default)
@@ -156,7 +160,20 @@ def choose(
         if before
         else {"postgres": secrets.token_hex(16), "lake": secrets.token_hex(16), "s3": secrets.token_hex(20)},
         lake=_lake(environ, before.lake if before else LAKE_DEFAULTS),
+        tls=_tls(environ, before.tls if before else {}),
     )
+
+
+def _tls(environ: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:
+    """The files that encrypt the way to Kafka; a variable that is set to nothing ends it."""
+    chosen = {name: str(Path(file).absolute()) for name in TLS if (file := environ.get(name, before.get(name, "")))}
+    if chosen and len(chosen) < len(TLS):
+        lacking = " and ".join(name for name in TLS if name not in chosen)
+        raise SluiceError(f"{', '.join(chosen)} without {lacking}: encryption needs all of {', '.join(TLS)}, or none")
+    for name, file in chosen.items():
+        if not os.access(file, os.R_OK):
+            raise SluiceError(f"{name}={file!r} cannot be read: name a PEM file")
+    return chosen
 
 
 def _lake(environ: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:
@@ -167,31 +184,6 @@ def _lake(environ: Mapping[str, str], before: Mapping[str, str]) -> dict[str, st
             f"SLUICE_CONTRACTS={chosen['SLUICE_CONTRACTS']!r} is no folder: name one that holds the contracts"
         )
     return {**chosen, "SLUICE_CONTRACTS": str(contracts)}
-
-
-def _port_variable(name: str, environ: Mapping[str, str]) -> int | None:
-    variable = f"SLUICE_PORT_{name.upper()}"
-    return parse_port(variable, environ[variable]) if environ.get(variable) else None
-
-
-def parse_port(name: str, value: str) -> int:
-    """A port number. Raises SluiceError that names the setting."""
-    if not value.isdecimal() or not 1 <= int(value) <= 65535:
-        raise SluiceError(f"{name}={value!r} is not a port: give a number from 1 to 65535")
-    return int(value)
-
-
-def _check_ports(ports: Mapping[str, int]) -> None:
-    for name, port in ports.items():
-        if not 1 <= port <= 65535:
-            raise SluiceError(f"port {port} for {name} is out of range: choose a lower --port-base")
-    by_port: dict[int, str] = {}
-    for name, port in ports.items():
-        if port in by_port:
-            raise SluiceError(
-                f"{by_port[port]} and {name} are both given port {port}: set SLUICE_PORT_{name.upper()} to another"
-            )
-        by_port[port] = name
 
 
 def parse_memory(name: str, value: str) -> int:
@@ -223,6 +215,9 @@ def variables(stack: Stack) -> dict[str, str]:
         "SLUICE_STATE": str(stack.state),
         "SLUICE_BIND": stack.bind,
         "SLUICE_KAFKA_BOOTSTRAP": stack.address("kafka"),
+        "SLUICE_KAFKA_SECURITY_PROTOCOL": "SASL_SSL" if stack.tls else "SASL_PLAINTEXT",
+        "SLUICE_KAFKA_MECHANISM": "SCRAM-SHA-512",
+        "SLUICE_KAFKA_CA": stack.tls.get("SLUICE_KAFKA_CA", ""),
         "SLUICE_CATALOG_NAME": "lake",
         "SLUICE_WAREHOUSE": "s3://lake/warehouse",
         "SLUICE_S3_ENDPOINT": f"http://{stack.address('minio')}",
@@ -255,21 +250,43 @@ def variables(stack: Stack) -> dict[str, str]:
 
 
 def credentials(stack: Stack, account: str | None) -> dict[str, str]:
-    """What opens tables to a part: an account's name and password, or nothing at all."""
-    user = f"{account}:{stack.password(account)}@" if account else ""
+    """What opens tables and topics to a part: an account's name and password where it is known, or nothing at all."""
+    at_tables = account if account in {one.name for one in AT_TABLES} else None
+    at_broker = account if account in {one.name for one in AT_BROKER} else None
+    user = f"{at_tables}:{stack.password(at_tables)}@" if at_tables else ""
     return {
         "SLUICE_CATALOG_URI": f"postgresql://{user}{stack.address('postgres')}/lake",
-        "SLUICE_S3_ACCESS_KEY": account or "",
-        "SLUICE_S3_SECRET_KEY": stack.password(account) if account else "",
+        "SLUICE_S3_ACCESS_KEY": at_tables or "",
+        "SLUICE_S3_SECRET_KEY": stack.password(at_tables) if at_tables else "",
+        "SLUICE_KAFKA_USER": at_broker or "",
+        "SLUICE_KAFKA_PASSWORD": stack.password(at_broker) if at_broker else "",
     }
 
 
 def administration(stack: Stack) -> dict[str, str]:
-    """What only the step that makes the accounts is told."""
+    """What only the step that makes the accounts of object store and database is told."""
     uri = f"postgresql://postgres:{stack.passwords['postgres']}@{stack.address('postgres')}/lake"
     return {
         "SLUICE_ADMIN_CATALOG_URI": uri,
-        "SLUICE_ADMIN_S3_ACCESS_KEY": STORE_ADMINISTRATOR,
+        "SLUICE_ADMIN_S3_ACCESS_KEY": ADMINISTRATOR,
         "SLUICE_ADMIN_S3_SECRET_KEY": stack.passwords["s3"],
-        **{f"SLUICE_PASSWORD_{account.name.upper()}": stack.password(account.name) for account in ACCOUNTS},
+        **_passwords(stack),
     }
+
+
+def broker_administration(stack: Stack) -> dict[str, str]:
+    """What only the step that makes the broker's users is told.
+
+    The administrator is written into Kafka's own settings, so that it is there before any user is, and in a data folder of any age.
+    PLAIN is the one way to that: the password goes in the clear, from this machine to itself.
+    """
+    return {
+        "SLUICE_ADMIN_KAFKA_USER": ADMINISTRATOR,
+        "SLUICE_ADMIN_KAFKA_PASSWORD": stack.password(ADMINISTRATOR),
+        "SLUICE_ADMIN_KAFKA_MECHANISM": "PLAIN",
+        **_passwords(stack),
+    }
+
+
+def _passwords(stack: Stack) -> dict[str, str]:
+    return {f"SLUICE_PASSWORD_{account.name.upper()}": stack.password(account.name) for account in ACCOUNTS}

@@ -1,16 +1,18 @@
 """Apache Kafka in KRaft mode: broker and controller in one process."""
 
 import base64
+import os
 import secrets
 import shutil
 import subprocess
 from pathlib import Path
 
 from catalog.errors import SluiceError
+from catalog.settings import LakeSettings
 from infra.native import probes
 from infra.native.cache import cache_folder
 from infra.native.components import components
-from infra.native.config import LOOPBACK, Stack
+from infra.native.config import ADMINISTRATOR, LOOPBACK, Stack
 from infra.native.fetch import java_for_spark
 from infra.native.java import class_archive
 from infra.native.part import Part
@@ -29,7 +31,7 @@ logger.server.level=INFO
 
 def kafka_part(stack: Stack) -> Part:
     etc = stack.folder("etc", "kafka")
-    probe = probes.kafka(stack.host, stack.ports["kafka"])
+    probe = probes.kafka(as_administrator(stack))
     return Part(
         name="kafka",
         command=(*_java(stack, etc, archive=True), "kafka.Kafka", str(etc / "server.properties")),
@@ -68,10 +70,11 @@ def properties(stack: Stack) -> dict[str, str]:
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.quorum.voters": f"1@{LOOPBACK}:{controller}",
-        "listeners": f"PLAINTEXT://{stack.bind}:{broker},CONTROLLER://{LOOPBACK}:{controller}",
-        "advertised.listeners": f"PLAINTEXT://{stack.address('kafka')}",
+        "listeners": f"CLIENT://{stack.bind}:{broker},CONTROLLER://{LOOPBACK}:{controller}",
+        "advertised.listeners": f"CLIENT://{stack.address('kafka')}",
         "controller.listener.names": "CONTROLLER",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "CLIENT",
+        **_access(stack),
         "log.dirs": str(stack.folder("data", "kafka")),
         "auto.create.topics.enable": "false",
         "group.initial.rebalance.delay.ms": "0",
@@ -95,10 +98,75 @@ def properties(stack: Stack) -> dict[str, str]:
     }
 
 
+def as_administrator(stack: Stack) -> LakeSettings:
+    """How Kafka's administrator signs in, from this machine."""
+    return LakeSettings.model_construct(
+        kafka_bootstrap=stack.address("kafka"),
+        kafka_security_protocol="SASL_SSL" if stack.tls else "SASL_PLAINTEXT",
+        kafka_mechanism="PLAIN",
+        kafka_user=ADMINISTRATOR,
+        kafka_password=stack.password(ADMINISTRATOR),
+        kafka_ca=Path(stack.tls["SLUICE_KAFKA_CA"]) if stack.tls else None,
+    )
+
+
+def _access(stack: Stack) -> dict[str, str]:
+    """Who is let in: users by SCRAM, the administrator and the broker itself by a password that is written here."""
+    password = stack.password(ADMINISTRATOR)
+    module = "org.apache.kafka.common.security"
+    plain = (
+        f'{module}.plain.PlainLoginModule required username="{ADMINISTRATOR}" password="{password}" '
+        f'user_{ADMINISTRATOR}="{password}";'
+    )
+    protocol = "SASL_SSL" if stack.tls else "SASL_PLAINTEXT"
+    encryption = {
+        "listener.name.client.ssl.keystore.type": "PEM",
+        "listener.name.client.ssl.keystore.location": str(_keystore(stack)),
+        "listener.name.client.ssl.truststore.type": "PEM",
+        "listener.name.client.ssl.truststore.location": stack.tls.get("SLUICE_KAFKA_CA", ""),
+    }
+    return {
+        "listener.security.protocol.map": f"CLIENT:{protocol},CONTROLLER:SASL_PLAINTEXT",
+        "sasl.mechanism.inter.broker.protocol": "PLAIN",
+        "sasl.mechanism.controller.protocol": "PLAIN",
+        "listener.name.client.sasl.enabled.mechanisms": "SCRAM-SHA-512,PLAIN",
+        "listener.name.client.plain.sasl.jaas.config": plain,
+        "listener.name.client.scram-sha-512.sasl.jaas.config": f"{module}.scram.ScramLoginModule required;",
+        "listener.name.controller.sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.controller.plain.sasl.jaas.config": plain,
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": f"User:{ADMINISTRATOR}",
+        **(encryption if stack.tls else {}),
+    }
+
+
+def _keystore(stack: Stack) -> Path:
+    return stack.folder("etc", "kafka", "broker.pem")
+
+
+def _write_keystore(stack: Stack) -> None:
+    """Key and certificates in the one file that Kafka wants. Raises SluiceError for a key in another notation than its own."""
+    texts = {}
+    for name in ("SLUICE_KAFKA_TLS_KEY", "SLUICE_KAFKA_TLS_CERTIFICATE"):
+        try:
+            texts[name] = Path(stack.tls[name]).read_text()
+        except (OSError, UnicodeDecodeError) as failure:
+            raise SluiceError(f"{name}={stack.tls[name]!r} cannot be read ({failure}): name a PEM file") from None
+    if "-----BEGIN PRIVATE KEY-----" not in texts["SLUICE_KAFKA_TLS_KEY"]:
+        raise SluiceError(
+            f"SLUICE_KAFKA_TLS_KEY={stack.tls['SLUICE_KAFKA_TLS_KEY']!r} is no private key in PKCS#8 without a password: "
+            "`openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW` makes one"
+        )
+    _write_secret(_keystore(stack), "\n".join(texts.values()))
+
+
 def _prepare(stack: Stack, etc: Path) -> None:
     etc.mkdir(parents=True, exist_ok=True)
+    if stack.tls:
+        _write_keystore(stack)
     (etc / "log4j2.properties").write_text(LOGGING)
-    (etc / "server.properties").write_text("".join(f"{name}={value}\n" for name, value in properties(stack).items()))
+    lines = "".join(f"{name}={value}\n" for name, value in properties(stack).items())
+    _write_secret(etc / "server.properties", lines)
     data = stack.folder("data", "kafka")
     if (data / "meta.properties").exists():
         return
@@ -119,3 +187,12 @@ def _prepare(stack: Stack, etc: Path) -> None:
     if done.returncode:
         reason = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no output"]
         raise SluiceError(f"Kafka's data folder could not be made: {reason[0]}")
+
+
+def _write_secret(file: Path, text: str) -> None:
+    """Nobody else may read it, not for a moment."""
+    fresh = file.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as content:
+        content.write(text)
+    fresh.replace(file)

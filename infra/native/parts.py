@@ -9,10 +9,11 @@ from infra.native import probes
 from infra.native.cache import cache_folder
 from infra.native.components import components
 from infra.native.config import (
+    ADMINISTRATOR,
     CHECKOUT,
-    STORE_ADMINISTRATOR,
     Stack,
     administration,
+    broker_administration,
     credentials,
     parse_memory,
 )
@@ -25,7 +26,7 @@ from infra.native.trino import trino_part
 SERVICES = ("postgres", "minio", "kafka", "trino", "gateway", "stream", "maintenance", "gold", "verify", "ui")
 # `down` ends these groups one after another, so that nothing is asked for what is already gone.
 STOP_ORDER = (
-    ("ui", "gold", "verify", "maintenance", "tables", "catalog"),
+    ("ui", "gold", "verify", "maintenance", "tables", "catalog", "accounts"),
     ("gateway",),
     ("stream",),
     ("trino",),
@@ -36,9 +37,10 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "postgres": (),
     "minio": (),
     "kafka": (),
+    "accounts": ("kafka",),
     "catalog": ("postgres", "minio"),
     "trino": ("catalog",),
-    "tables": ("catalog", "kafka"),
+    "tables": ("catalog", "kafka", "accounts"),
     "gateway": ("tables",),
     "stream": ("tables",),
     "maintenance": ("catalog",),
@@ -46,7 +48,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "verify": ("tables",),
     "ui": (),
 }
-STEPS = ("catalog", "tables")
+STEPS = ("accounts", "catalog", "tables")
 
 
 def selection(only: str | None) -> list[str]:
@@ -69,6 +71,8 @@ def known_service(name: str) -> None:
 def with_steps(services: Iterable[str], running: Iterable[str] = ()) -> list[str]:
     """Add the one-time steps that the chosen services wait for, as far as what those need is there."""
     chosen = set(services)
+    if "kafka" in chosen:  # without users nobody is let in
+        chosen.add("accounts")
     for step in reversed(STEPS):
         wanted = any(step in NEEDS[name] for name in chosen)
         if wanted and all(need in chosen or need in STEPS or need in running for need in NEEDS[step]):
@@ -110,7 +114,7 @@ def _minio(stack: Stack) -> Part:
         name="minio",
         command=(str(program), "server", str(data), "--address", f"{stack.bind}:{stack.ports['minio']}", "--quiet"),
         environment={
-            "MINIO_ROOT_USER": STORE_ADMINISTRATOR,
+            "MINIO_ROOT_USER": ADMINISTRATOR,
             "MINIO_ROOT_PASSWORD": stack.passwords["s3"],
             "MINIO_BROWSER": "off",
             "MINIO_UPDATE": "off",
@@ -126,10 +130,11 @@ def _minio(stack: Stack) -> Part:
 
 
 def _step(stack: Stack, name: str) -> Part:
+    administrators = {"accounts": broker_administration, "catalog": administration}
     return Part(
         name=name,
         command=_python("-m", "infra.native.steps", name),
-        environment=credentials(stack, OPERATOR) | (administration(stack) if name == "catalog" else {}),
+        environment=credentials(stack, OPERATOR) | (administrators[name](stack) if name in administrators else {}),
         ready=probes.process_only,
         healthy=probes.process_only,
         needs=NEEDS[name],
@@ -163,7 +168,8 @@ def _answering(
 
 
 def _gateway(stack: Stack) -> Part:
-    return _answering(stack, "gateway", "/readyz", "-m", "ingest_gateway")
+    environment = credentials(stack, "gateway")
+    return _answering(stack, "gateway", "/readyz", "-m", "ingest_gateway", environment=environment)
 
 
 def _stream(stack: Stack) -> Part:
@@ -234,4 +240,5 @@ def _ui(stack: Stack) -> Part:
         *("-m", "streamlit", "run", str(CHECKOUT / "ui" / "app.py")),
         *("--server.headless", "true", "--server.address", stack.bind, "--server.port", str(stack.ports["ui"])),
         *("--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none", "--client.toolbarMode", "minimal"),
+        environment=credentials(stack, "explorer"),
     )  # fmt: skip

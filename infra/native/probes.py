@@ -1,11 +1,14 @@
 """Is a part ready? Each probe returns when it is and raises when it is not, and proves what users will do."""
 
+import asyncio
 import json
-import socket
-import struct
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from catalog.settings import LakeSettings
 
 Probe = Callable[[], None]
 TIMEOUT = 3.0  # seconds; a part that answers later than this is not ready
@@ -60,32 +63,25 @@ def postgres(uri: str) -> Probe:
     return probe
 
 
-def kafka(host: str, port: int) -> Probe:
-    """Ready when a metadata request (version 4, no topics) names a broker: a fenced broker is not in it."""
+def kafka(settings: "LakeSettings") -> Probe:
+    """Ready when a broker is named to one who has signed in: a fenced broker is not."""
 
     def probe() -> None:
-        client = b"sluice"
-        body = struct.pack(">hhih", 3, 4, 1, len(client)) + client + struct.pack(">ib", 0, 0)
-        with socket.create_connection((host, port), TIMEOUT) as connection:
-            connection.settimeout(TIMEOUT)
-            connection.sendall(struct.pack(">i", len(body)) + body)
-            (size,) = struct.unpack(">i", _exactly(connection, 4))
-            answer = _exactly(connection, size)
-        _, _, brokers = struct.unpack(">iii", answer[:12])
-        if brokers < 1:
-            raise NotReadyError("the broker is not registered yet")
+        asyncio.run(_broker(settings))
 
     return probe
 
 
-def _exactly(connection: socket.socket, size: int) -> bytes:
-    received = b""
-    while len(received) < size:
-        chunk = connection.recv(size - len(received))
-        if not chunk:
-            raise NotReadyError("the connection was closed")
-        received += chunk
-    return received
+async def _broker(settings: "LakeSettings") -> None:
+    from catalog import kafka_client  # imported late: only the supervisor needs it
+
+    client = kafka_client.client(settings, request_timeout_ms=int(TIMEOUT * 1000))
+    try:
+        await kafka_client.started(settings, client.bootstrap)
+        if not client.cluster.brokers():
+            raise NotReadyError("the broker is not registered yet")
+    finally:
+        await client.close()
 
 
 def trino(url: str, query: str) -> Probe:

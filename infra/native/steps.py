@@ -5,6 +5,23 @@ import sys
 from catalog.errors import SluiceError
 
 
+def accounts() -> None:
+    """Users of the broker, where an administrator is named."""
+    from catalog.settings import lake_settings, read_settings
+    from infra.access.accounts import AdminSettings
+    from infra.access.broker import make_users
+
+    admin = read_settings(AdminSettings)
+    if admin.admin_kafka_user:
+        make_users(
+            lake_settings(),
+            admin.admin_kafka_user,
+            admin.admin_kafka_password,
+            admin.admin_kafka_mechanism,
+            admin.passwords,
+        )
+
+
 def catalog() -> None:
     """Accounts, where an administrator is named; the bucket and the catalog's own tables, which Trino must find at its start."""
     from catalog.lake import prepare
@@ -31,6 +48,6 @@ def tables() -> None:
 
 if __name__ == "__main__":
     try:
-        {"catalog": catalog, "tables": tables}[sys.argv[1]]()
+        {"accounts": accounts, "catalog": catalog, "tables": tables}[sys.argv[1]]()
     except SluiceError as failure:
         sys.exit(f"error: {failure}")

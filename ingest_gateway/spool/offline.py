@@ -110,7 +110,7 @@ async def drain(
             )
     for slot in folders.slots(root):
         segments.put_back(slot)
-    broker = Broker(lake.kafka_bootstrap, settings)
+    broker = Broker(lake, settings)
     link = Link(broker, Producer(broker, settings.produce_timeout))
     spool = Spool(root, limit=1 << 62, drain_bytes=1 << 40, timeout=settings.produce_timeout, kafka=link)
     await spool.start()

@@ -5,14 +5,13 @@ was given up, records that compaction took. They are void: no reader is ever giv
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 import pyarrow as pa
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from catalog import names
+from catalog import kafka_client, names
 from catalog.kafka_offsets import ISOLATION
 from catalog.settings import LakeSettings
 from stream_jobs.verify.report import Range
@@ -86,13 +85,9 @@ def _extend(found: list[Range], partition: int, offset: int) -> None:
 
 async def is_compacted(lake: LakeSettings, stream: str) -> bool:
     """Whether Kafka drops older records of a key, so that bronze rightly has rows which Kafka has not."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=lake.kafka_bootstrap, request_timeout_ms=15_000)
-    await admin.start()
-    try:
-        wanted = ConfigResource(ConfigResourceType.TOPIC, names.topic(stream), configs={"cleanup.policy": None})
+    wanted = ConfigResource(ConfigResourceType.TOPIC, names.topic(stream), configs={"cleanup.policy": None})
+    async with kafka_client.admin(lake) as admin:
         answers = await admin.describe_configs([wanted])
-    finally:
-        await admin.close()
     return any("compact" in str(entry[1]) for answer in answers for one in answer.resources for entry in one[4])
 
 
@@ -114,18 +109,11 @@ def table_of(batch: list[ConsumerRecord]) -> pa.Table:
     )
 
 
-@asynccontextmanager
-async def _consumer(lake: LakeSettings) -> AsyncIterator[AIOKafkaConsumer]:
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=lake.kafka_bootstrap,
+def _consumer(lake: LakeSettings) -> AbstractAsyncContextManager[AIOKafkaConsumer]:
+    return kafka_client.consumer(
+        lake,
         isolation_level=ISOLATION,
         auto_offset_reset="none",
-        enable_auto_commit=False,
         request_timeout_ms=15_000,
         max_partition_fetch_bytes=4 * 1024 * 1024,
     )
-    await consumer.start()
-    try:
-        yield consumer
-    finally:
-        await consumer.stop()

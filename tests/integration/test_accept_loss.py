@@ -11,15 +11,16 @@ from pathlib import Path
 
 import orjson
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import TopicPartition
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
-from catalog import query
+from catalog import kafka_client, query
 from catalog.apply import apply
 from catalog.kafka_offsets import topic_bounds
 from catalog.odcs import load_contract
 from catalog.settings import LakeSettings
+from infra.native import config
+from infra.native.kafka import as_administrator
 from tests.drivers import Own, reason
 from tests.stack import WAIT, Stack, eventually, patient
 from tests.streams import CONTRACT, add_stream
@@ -29,10 +30,10 @@ BODY = {"item": "a", "quantity": 1, "at": "2026-01-01T00:00:00Z"}
 
 
 async def produce(lake: LakeSettings, topic: str, ids: list[str], *, transaction: str | None = None) -> None:
-    """Into partition 0, past the gateway: in a transaction that is committed, or given up if its name ends in `abort`."""
-    producer = AIOKafkaProducer(bootstrap_servers=lake.kafka_bootstrap, acks="all", transactional_id=transaction)
-    await producer.start()
-    try:
+    """Into partition 0, past the gateway: in a transaction that is committed, or given up if its name ends in `abort`.
+
+    No account of Sluice's may begin one; `lake` is the administrator's then."""
+    async with kafka_client.producer(lake, acks="all", transactional_id=transaction) as producer:
         if transaction:
             await producer.begin_transaction()
         for each in ids:
@@ -41,8 +42,6 @@ async def produce(lake: LakeSettings, topic: str, ids: list[str], *, transaction
         if transaction:
             await (producer.abort_transaction() if transaction.endswith("abort") else producer.commit_transaction())
             await marked(lake, topic, sent.offset + 1)
-    finally:
-        await producer.stop()
 
 
 async def marked(lake: LakeSettings, topic: str, offset: int) -> None:
@@ -54,12 +53,8 @@ async def marked(lake: LakeSettings, topic: str, offset: int) -> None:
 
 async def forget(lake: LakeSettings, topic: str, before: int) -> None:
     """What retention does."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=lake.kafka_bootstrap)
-    await admin.start()
-    try:
+    async with kafka_client.admin(lake) as admin:
         await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(before_offset=before)})
-    finally:
-        await admin.close()
 
 
 @pytest.fixture
@@ -111,11 +106,14 @@ def test_offsets_without_a_record_are_void_and_no_loss(
     add_stream(stack, contracts, name)
 
     async def transactions() -> None:
-        await produce(lake, name, ["a", "b"], transaction=f"{name}-1")
-        await produce(lake, name, ["c"], transaction=f"{name}-abort")
+        await produce(administrator, name, ["a", "b"], transaction=f"{name}-1")
+        await produce(administrator, name, ["c"], transaction=f"{name}-abort")
         await produce(lake, name, ["d"])
-        await produce(lake, name, ["e"], transaction=f"{name}-2")
+        await produce(administrator, name, ["e"], transaction=f"{name}-2")
 
+    chosen = config.load(stack.state)
+    assert chosen
+    administrator = as_administrator(chosen)
     asyncio.run(transactions())  # a b | c | d e |: the marks and c are void, the last offset is a mark
     for options in ([], ["--deep"]):
         report = json.loads(stack.sluice("verify", "--json", "--wait", WAIT, "--stream", name, *options))[0]

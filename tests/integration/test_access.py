@@ -11,17 +11,19 @@ import pytest
 from pyarrow.fs import S3FileSystem
 
 from catalog.lake import file_system
-from catalog.settings import LakeSettings, read_settings
-from infra.access.accounts import ACCOUNTS, EVERYTHING, OPERATOR, Account
+from infra.access.accounts import ACCOUNTS, AT_TABLES, EVERYTHING, OPERATOR, Account
 from infra.native import config
 from tests.drivers import await_state, beside
 from tests.stack import Stack
 
-HELD = {"minio": {"s3"}, "stream": {"stream"}, "maintenance": {"maintenance"}, "verify": {"verify"}, "trino": {"trino"}}
+HELD = {
+    "gateway": {"gateway"}, "maintenance": {"maintenance"}, "minio": {"s3"}, "stream": {"stream"}, "trino": {"trino"},
+    "ui": {"explorer"}, "verify": {"verify"},
+}  # fmt: skip
 POINTERS = (
     "update iceberg_tables set previous_metadata_location = previous_metadata_location where table_namespace = %s"
 )
-each_account = pytest.mark.parametrize("account", ACCOUNTS, ids=lambda account: account.name)
+each_account = pytest.mark.parametrize("account", AT_TABLES, ids=lambda account: account.name)
 
 
 @pytest.fixture(scope="module")
@@ -31,20 +33,12 @@ def chosen(stack: Stack) -> config.Stack:
     return found
 
 
-def lake_of(chosen: config.Stack, account: str | None) -> LakeSettings:
-    """The lake as the bearer of these credentials finds it."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**config.variables(chosen), **config.credentials(chosen, account)}.items():
-            patch.setenv(name, value)
-        return read_settings(LakeSettings)
-
-
 @pytest.fixture(scope="module")
-def left_behind(chosen: config.Stack) -> Iterator[set[str]]:
+def left_behind(stack: Stack) -> Iterator[set[str]]:
     """Objects that a test wrote; the owner removes them."""
     paths: set[str] = set()
     yield paths
-    owner = file_system(lake_of(chosen, OPERATOR))
+    owner = file_system(stack.lake(OPERATOR))
     for path in paths:
         owner.delete_file(path)
 
@@ -70,10 +64,10 @@ def test_a_running_part_holds_its_own_password_and_no_other(stack: Stack, chosen
 
 @each_account
 def test_an_account_writes_objects_of_its_own_namespaces_alone(
-    chosen: config.Stack, account: Account, left_behind: set[str]
+    stack: Stack, account: Account, left_behind: set[str]
 ) -> None:
-    lake = lake_of(chosen, account.name)
-    files, owner = file_system(lake), file_system(lake_of(chosen, OPERATOR))
+    lake = stack.lake(account.name)
+    files, owner = file_system(lake), file_system(stack.lake(OPERATOR))
     may = set()
     for namespace in EVERYTHING:
         path = f"{lake.warehouse.removeprefix('s3://')}/{namespace}/access/{uuid4().hex}"
@@ -93,9 +87,9 @@ def test_an_account_writes_objects_of_its_own_namespaces_alone(
 
 
 @each_account
-def test_an_account_moves_the_pointers_of_its_own_tables_alone(chosen: config.Stack, account: Account) -> None:
+def test_an_account_moves_the_pointers_of_its_own_tables_alone(stack: Stack, account: Account) -> None:
     new = (f"access_{uuid4().hex[:8]}",)
-    with psycopg.connect(lake_of(chosen, account.name).catalog_uri) as connection:
+    with psycopg.connect(stack.lake(account.name).catalog_uri) as connection:
         seen = connection.execute("select distinct table_namespace from iceberg_tables").fetchall()
         assert {"bronze", "silver", "quarantine"} <= {row[0] for row in seen}
         for namespace in ("bronze", "silver", "quarantine"):
@@ -119,8 +113,8 @@ def test_an_account_moves_the_pointers_of_its_own_tables_alone(chosen: config.St
                     connection.execute(statement)
 
 
-def test_without_credentials_nothing_opens(chosen: config.Stack) -> None:
-    lake = lake_of(chosen, None)
+def test_without_credentials_nothing_opens(stack: Stack, chosen: config.Stack) -> None:
+    lake = stack.lake(None)
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(lake.catalog_uri)
     anonymous = S3FileSystem(

@@ -1,17 +1,18 @@
 """The launcher on real processes: what it starts, shows and starts again. A test starts only the servers that it needs."""
 
+import asyncio
 import json
 import re
 import signal
 import stat
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 
 import psutil
 import pytest
+from aiokafka.admin import NewTopic
 
+from catalog import kafka_client
 from tests.launcher import belonging_to
 from tests.stack import Stack, eventually, patient, running_stack
 
@@ -123,32 +124,24 @@ def test_a_crash_is_restarted_and_counted(servers: Stack) -> None:
 
 
 def test_a_killed_kafka_returns_with_its_records(servers: Stack) -> None:
-    script = (
-        "import asyncio, sys\n"
-        "from aiokafka import AIOKafkaConsumer, AIOKafkaProducer\n"
-        "from aiokafka.admin import AIOKafkaAdminClient, NewTopic\n"
-        "async def main(do, server):\n"
-        "    if do == 'write':\n"
-        "        admin = AIOKafkaAdminClient(bootstrap_servers=server)\n"
-        "        await admin.start()\n"
-        "        await admin.create_topics([NewTopic('kept', 1, 1)])\n"
-        "        await admin.close()\n"
-        "        async with AIOKafkaProducer(bootstrap_servers=server, acks='all') as producer:\n"
-        "            for n in range(100): await producer.send_and_wait('kept', b'%d' % n)\n"
-        "    else:\n"
-        "        async with AIOKafkaConsumer('kept', bootstrap_servers=server, auto_offset_reset='earliest') as consumer:\n"
-        "            print([int((await consumer.getone()).value) for _ in range(100)] == list(range(100)))\n"
-        "asyncio.run(main(*sys.argv[1:]))\n"
-    )
-    server = servers.env()["SLUICE_KAFKA_BOOTSTRAP"]
-    subprocess.run([sys.executable, "-c", script, "write", server], check=True, timeout=patient(60))
+    lake = servers.lake()
+
+    async def write() -> None:
+        async with kafka_client.admin(lake) as admin:
+            await admin.create_topics([NewTopic("kept", 1, 1)])
+        async with kafka_client.producer(lake, acks="all") as producer:
+            for n in range(100):
+                await producer.send_and_wait("kept", b"%d" % n)
+
+    async def read() -> list[int]:
+        async with kafka_client.consumer(lake, "kept", auto_offset_reset="earliest") as consumer:
+            return [int((await consumer.getone()).value) for _ in range(100)]
+
+    asyncio.run(write())
     pid = servers.pid("kafka")
     servers.kill("kafka")
     servers.await_ready("kafka", other_than=pid)
-    read = subprocess.run(
-        [sys.executable, "-c", script, "read", server], check=True, timeout=patient(60), capture_output=True, text=True
-    )
-    assert read.stdout.strip() == "True"
+    assert asyncio.run(asyncio.wait_for(read(), patient(60))) == list(range(100))
 
 
 def test_restart_gives_a_new_process_and_counts_no_crash(servers: Stack) -> None:

@@ -17,8 +17,10 @@ from typing import Any
 
 import httpx
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
+from catalog import kafka_client
+from catalog.settings import LakeSettings
 from infra.demo.generate import orders, write_ndjson
 from tests.stack import Stack, ending_with_us, eventually, free_port, patient
 
@@ -35,16 +37,14 @@ def fresh_orders(count: int) -> list[dict[str, Any]]:
 class Tail:
     """What came into a topic since this was made: event id → payloads, in Kafka's order."""
 
-    bootstrap: str
+    lake: LakeSettings
     topic: str
     start: dict[TopicPartition, int] = field(default_factory=dict)
 
     async def _consume(
         self, start: dict[TopicPartition, int]
     ) -> tuple[dict[TopicPartition, int], dict[str, list[bytes]]]:
-        consumer = AIOKafkaConsumer(self.topic, bootstrap_servers=self.bootstrap, enable_auto_commit=False)
-        await consumer.start()
-        try:
+        async with kafka_client.consumer(self.lake, self.topic) as consumer:
             partitions = consumer.assignment()
             ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
             found: dict[str, list[bytes]] = {}
@@ -56,8 +56,6 @@ class Tail:
                         name = dict(record.headers)["ce_id"].decode()
                         found.setdefault(name, []).append(record.value)
             return ends, found
-        finally:
-            await consumer.stop()
 
     def mark(self) -> "Tail":
         """Begin here."""
@@ -70,7 +68,7 @@ class Tail:
 
 @pytest.fixture
 def tail(stack: Stack) -> Tail:
-    return Tail(stack.env()["SLUICE_KAFKA_BOOTSTRAP"], "orders").mark()
+    return Tail(stack.lake(), "orders").mark()
 
 
 @contextmanager

@@ -1,18 +1,22 @@
 """Who may do what, as it is written for the servers."""
 
+import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from infra.access.accounts import ACCOUNTS, OPERATOR, AdminSettings
+from catalog.errors import SluiceError
+from infra.access.accounts import ACCOUNTS, AT_BROKER, AT_TABLES, OPERATOR, AdminSettings
+from infra.access.broker import rules, salted
 from infra.access.object_store import policy, signed
+from infra.access.requests import DENY, OPERATIONS, PREFIXED
 from infra.native import config
 
 
 def test_no_policy_but_the_owners_reaches_beyond_the_warehouse() -> None:
-    for account in ACCOUNTS:
+    for account in AT_TABLES:
         for statement in policy(account, "s3://lake/warehouse")["Statement"]:
             for resource in statement["Resource"]:
                 if account.name != OPERATOR:
@@ -29,11 +33,13 @@ def test_signature_is_the_one_of_the_standard() -> None:
 
 def test_every_account_has_a_setting_for_its_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stack = config.choose(tmp_path, {})
-    for name, value in config.administration(stack).items():
-        monkeypatch.setenv(name, value)
-    passwords = AdminSettings().passwords
-    assert set(passwords) == {account.name for account in ACCOUNTS}
-    assert len(set(passwords.values())) == len(ACCOUNTS)
+    for told in (config.administration, config.broker_administration):
+        with monkeypatch.context() as patch:
+            for name, value in told(stack).items():
+                patch.setenv(name, value)
+            passwords = AdminSettings().passwords
+        assert set(passwords) == {account.name for account in ACCOUNTS}
+        assert len(set(passwords.values())) == len(ACCOUNTS)
 
 
 def test_a_stack_of_before_accounts_has_their_passwords_too(tmp_path: Path) -> None:
@@ -44,3 +50,39 @@ def test_a_stack_of_before_accounts_has_their_passwords_too(tmp_path: Path) -> N
     assert first
     assert again
     assert first.password("stream") == again.password("stream") != first.password("trino")
+
+
+def test_the_broker_is_told_of_those_alone_who_have_work_there() -> None:
+    assert {account.name for account in AT_BROKER} == {OPERATOR, "gateway", "stream", "verify", "explorer"}
+    for account in AT_BROKER:
+        denied = [acl for acl in rules(account) if acl.permission == DENY]
+        assert [(acl.name, acl.pattern, acl.operation) for acl in denied] == [("_", PREFIXED, OPERATIONS["all"])]
+        assert {acl.principal for acl in rules(account)} == {f"User:{account.name}"}
+        assert (
+            all(acl.operation != OPERATIONS["all"] for acl in rules(account) - set(denied)) or account.name == OPERATOR
+        )
+
+
+def test_a_password_is_salted_as_the_standard_says() -> None:
+    name, mechanism, iterations, salt, hashed = salted("user", "SCRAM-SHA-256", "pencil")
+    assert (name, mechanism) == ("user", 1)
+    assert iterations >= 4096
+    assert hashed == hashlib.pbkdf2_hmac("sha256", b"pencil", salt, iterations)
+    assert salted("user", "SCRAM-SHA-256", "pencil")[3] != salt
+
+
+def test_encryption_wants_all_its_files_and_remembers_them(tmp_path: Path) -> None:
+    files = {name: tmp_path / name for name in config.TLS}
+    for file in files.values():
+        file.write_text("x")
+    given = {name: str(file) for name, file in files.items()}
+    with pytest.raises(SluiceError, match="without SLUICE_KAFKA_CA: encryption needs all of"):
+        config.choose(tmp_path, {**given, "SLUICE_KAFKA_CA": ""})
+    config.save(config.choose(tmp_path, given))
+    remembered = config.choose(tmp_path, {})
+    assert remembered.tls == given
+    assert config.variables(remembered)["SLUICE_KAFKA_SECURITY_PROTOCOL"] == "SASL_SSL"
+    assert not config.choose(tmp_path, dict.fromkeys(given, "")).tls
+    files["SLUICE_KAFKA_TLS_KEY"].unlink()
+    with pytest.raises(SluiceError, match=r"SLUICE_KAFKA_TLS_KEY=.* cannot be read"):
+        config.choose(tmp_path, {})

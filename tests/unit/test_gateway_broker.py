@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from catalog.settings import LakeSettings
 from ingest_gateway import broker as broker_module
 from ingest_gateway.broker import Broker
 from ingest_gateway.settings import GatewaySettings
 from tests.stack import patient
+
+AWAY = LakeSettings.model_validate({"kafka_bootstrap": "127.0.0.1:1"})
 
 
 async def ends(work: Coroutine[Any, Any, None]) -> bool:
@@ -34,7 +37,7 @@ class _Deaf(Broker):
 
 def test_a_stop_ends_although_a_cancellation_is_lost() -> None:
     async def run() -> None:
-        broker = _Deaf("127.0.0.1:1", GatewaySettings())
+        broker = _Deaf(AWAY, GatewaySettings())
         broker.start()
         await asyncio.sleep(0)
         assert await ends(broker.stop())
@@ -45,7 +48,7 @@ def test_a_stop_ends_although_a_cancellation_is_lost() -> None:
 
 def test_a_stop_ends_while_kafka_is_away() -> None:
     async def run() -> None:
-        broker = Broker("127.0.0.1:1", GatewaySettings())
+        broker = Broker(AWAY, GatewaySettings())
         broker.start()
         await asyncio.sleep(0)
         assert await ends(broker.stop())
@@ -68,7 +71,7 @@ def test_a_topic_that_kafka_named_a_moment_ago_is_hardly_gone(monkeypatch: pytes
 
     async def run() -> None:
         monkeypatch.setattr(broker_module, "PROBE", 0.001)
-        broker, session = Broker("127.0.0.1:1", GatewaySettings()), Named()
+        broker, session = Broker(AWAY, GatewaySettings()), Named()
         watch = asyncio.create_task(broker._watch(session))  # type: ignore[arg-type]
         while session.looks < 3:  # noqa: ASYNC110 - the looks are another task's
             await asyncio.sleep(0.001)

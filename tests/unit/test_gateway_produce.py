@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 
+from catalog.settings import LakeSettings
 from ingest_gateway.broker import Broker
 from ingest_gateway.delivery import NotAcknowledged
 from ingest_gateway.produce import Producer
@@ -77,7 +78,7 @@ def sequences(session: Session, place: Place) -> list[tuple[int, int]]:
 def with_producer(session: Session, work: Callable[[Producer, Broker], Awaitable[Any]], **settings: Any) -> Any:
     async def run() -> Any:
         chosen = GatewaySettings(**{"produce_timeout": 5.0, **settings})
-        broker = Broker("127.0.0.1:1", chosen)
+        broker = Broker(LakeSettings.model_validate({"kafka_bootstrap": "127.0.0.1:1"}), chosen)
         broker.session, broker.state = session, "up"  # type: ignore[assignment]
         producer = Producer(broker, chosen.produce_timeout)
         async with asyncio.timeout(30):

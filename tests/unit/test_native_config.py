@@ -111,8 +111,8 @@ def test_a_wildcard_bind_is_not_advertised(state: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("SLUICE_ADVERTISED_HOST", "lake.example")
     stack = config.choose(state, {"SLUICE_BIND": "0.0.0.0"}, base=21000)
     listeners = properties(stack)
-    assert listeners["listeners"].startswith("PLAINTEXT://0.0.0.0:")
-    assert listeners["advertised.listeners"] == f"PLAINTEXT://lake.example:{stack.ports['kafka']}"
+    assert listeners["listeners"].startswith("CLIENT://0.0.0.0:")
+    assert listeners["advertised.listeners"] == f"CLIENT://lake.example:{stack.ports['kafka']}"
     assert "CONTROLLER://127.0.0.1:" in listeners["listeners"]
 
 

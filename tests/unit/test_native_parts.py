@@ -28,10 +28,11 @@ def test_the_whole_stack_has_all_steps_before_what_needs_them() -> None:
 @pytest.mark.parametrize(
     ("services", "steps"),
     [
-        (["postgres", "minio", "kafka"], []),
+        (["postgres", "minio", "kafka"], ["accounts"]),
         (["postgres", "minio", "trino"], ["catalog"]),
-        (["postgres", "minio", "kafka", "gateway"], ["catalog", "tables"]),
-        (["kafka"], []),
+        (["postgres", "minio", "kafka", "gateway"], ["accounts", "catalog", "tables"]),
+        (["postgres", "minio", "gateway"], []),
+        (["kafka"], ["accounts"]),
     ],
 )
 def test_only_needed_steps_run(services: list[str], steps: list[str]) -> None:
@@ -40,7 +41,7 @@ def test_only_needed_steps_run(services: list[str], steps: list[str]) -> None:
 
 def test_steps_run_for_parts_that_join_running_servers() -> None:
     order = parts.with_steps(["trino", "gateway"], running=["postgres", "minio", "kafka"])
-    assert order == ["catalog", "trino", "tables", "gateway"]
+    assert order == ["accounts", "catalog", "trino", "tables", "gateway"]
 
 
 def test_every_part_ends_after_all_that_need_it() -> None:

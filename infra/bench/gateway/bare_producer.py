@@ -14,7 +14,7 @@ import orjson
 import uvloop
 from aiokafka import AIOKafkaProducer
 
-from catalog import names
+from catalog import kafka_client, names
 from catalog.settings import lake_settings
 from infra.bench.gateway.shapes import BATCHES, bodies
 from ingest_gateway.ids import Uuid7
@@ -28,11 +28,8 @@ UNDER_WAY = 2  # batches a partition
 async def produce(topic: str, seconds: float) -> dict[str, float]:
     """Events a second, from the first record that is put into a batch to the last acknowledgement."""
     size = gateway_settings().batch_bytes
-    producer = AIOKafkaProducer(
-        bootstrap_servers=lake_settings().kafka_bootstrap, acks="all", enable_idempotence=True, max_batch_size=size
-    )
-    await producer.start()
-    try:
+    options = {"acks": "all", "enable_idempotence": True, "max_batch_size": size}
+    async with kafka_client.producer(lake_settings(), **options) as producer:
         shares = _shares(topic, len(await producer.partitions_for(topic)))
         started = time.perf_counter()
         until = started + seconds
@@ -40,8 +37,6 @@ async def produce(topic: str, seconds: float) -> dict[str, float]:
             *(_partition(producer, topic, partition, share, until) for partition, share in shares.items())
         )
         took = time.perf_counter() - started
-    finally:
-        await producer.stop()
     return {"accepted_events_per_s": sum(written) / took, "events": sum(written), "cpu_s": time.process_time()}
 
 

@@ -14,8 +14,7 @@ from statistics import median
 from typing import Any
 from uuid import uuid4
 
-from aiokafka.admin import AIOKafkaAdminClient
-
+from catalog import kafka_client
 from catalog.errors import SluiceError
 from catalog.kafka_offsets import topic_bounds
 from catalog.settings import LakeSettings
@@ -197,9 +196,5 @@ async def _records(lake: LakeSettings, topic: str) -> int:
 
 
 async def _delete(lake: LakeSettings, topics: list[str]) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=lake.kafka_bootstrap)
-    await admin.start()
-    try:
+    async with kafka_client.admin(lake) as admin:
         await admin.delete_topics(topics)
-    finally:
-        await admin.close()

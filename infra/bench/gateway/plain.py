@@ -5,25 +5,26 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from aiokafka import AIOKafkaProducer
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from catalog import kafka_client
+from catalog.settings import lake_settings
+
 
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
     """The producer lives as long as the worker."""
-    app.state.producer = AIOKafkaProducer(
-        bootstrap_servers=os.environ["SLUICE_KAFKA_BOOTSTRAP"],
-        acks="all",
-        enable_idempotence=True,
-        max_batch_size=int(os.environ.get("PLAIN_BATCH_BYTES", 16 << 10)),  # by default the library's own
-    )
-    await app.state.producer.start()
-    yield
-    await app.state.producer.stop()
+    # By default the library's own size of a batch.
+    options = {
+        "acks": "all",
+        "enable_idempotence": True,
+        "max_batch_size": int(os.environ.get("PLAIN_BATCH_BYTES", 16 << 10)),
+    }
+    async with kafka_client.producer(lake_settings(), **options) as app.state.producer:
+        yield
 
 
 async def events(request: Request) -> Response:
