@@ -68,6 +68,9 @@ def loses(catalog: SqlCatalog, stale: Table, offset: int) -> str:
     finally:
         catalog.load_table = loaded
     (lost,) = set(metadata_files.numbered(FILES, stale.location())) - before
+    document = {**metadata_files.read(FILES, lost).document}
+    document["last-updated-ms"] += 3_600_000  # it was paused, and is the last one by the clock
+    Path(metadata_files.without_scheme(lost)).write_text(json.dumps(document))
     return lost
 
 
@@ -83,7 +86,7 @@ def test_it_is_what_the_catalog_points_to_through_thirty_commits(catalog: SqlCat
 def test_a_commit_that_came_second_is_not_taken_however_late_it_was(catalog: SqlCatalog, table: Table) -> None:
     stale = current(catalog)
     table.append(ROWS, {names.P_OFFSETS: '{"0":18}'})
-    lost = loses(catalog, stale, 99)  # later by the clock, further in Kafka, and of the same number as the newest
+    lost = loses(catalog, stale, 99)  # further in Kafka than the newest
     table.append(ROWS, {names.P_OFFSETS: '{"0":21}'})
     newest = found(table)
     assert newest.file.path == current(catalog).metadata_location
