@@ -12,7 +12,9 @@ def accounts() -> None:
     from infra.access.broker import make_users
 
     admin = read_settings(AdminSettings)
-    if admin.admin_kafka_user:
+    if not (admin.admin_kafka_user and admin.admin_kafka_password):
+        print("No administrator of the broker is named: its users and rules are left as they are.")
+    else:
         make_users(
             lake_settings(),
             admin.admin_kafka_user,

@@ -1,12 +1,16 @@
 """`docker compose up`: events in over HTTP come out of Trino, and no container can do more than it must."""
 
+import asyncio
 import json
 import subprocess
 
 import httpx
 import pytest
+from aiokafka.errors import TopicAuthorizationFailedError
 from trino.dbapi import connect
 
+from catalog import kafka_client
+from catalog.settings import LakeSettings
 from infra.demo.generate import users
 from tests.compose.conftest import Compose
 from tests.stack import eventually
@@ -54,10 +58,34 @@ def test_containers_are_confined(compose: Compose) -> None:
 
 
 def test_gateway_and_explorer_know_no_password_of_the_tables(compose: Compose) -> None:
-    for service in ("gateway", "ui", "gold"):
+    own = {"gateway": "GATEWAY_PASSWORD", "ui": "EXPLORER_PASSWORD", "gold": ""}
+    for service in own:
         environment = compose.run("exec", "-T", service, "env")
         for name, value in compose.environment.items():
-            assert name.startswith("SLUICE_PORT_") or value not in environment, f"{service} knows {name}"
+            allowed = name.startswith("SLUICE_PORT_") or name == own[service]
+            assert allowed or value not in environment, f"{service} knows {name}"
+
+
+def test_broker_lets_in_who_has_a_password_and_bounds_what_they_do(compose: Compose) -> None:
+    where = f"127.0.0.1:{compose.ports['kafka']}"
+    anybody = LakeSettings.model_construct(kafka_bootstrap=where, kafka_security_protocol="SASL_PLAINTEXT")
+
+    def lake(**settings: str) -> LakeSettings:
+        return anybody.model_copy(update=settings)
+
+    own = lake(kafka_user="gateway", kafka_password=compose.environment["GATEWAY_PASSWORD"])
+    assert asyncio.run(kafka_client.refusal(own)) is None
+    wrong = asyncio.run(kafka_client.refusal(lake(kafka_user="gateway", kafka_password="not-it")))
+    assert "refuses 'gateway': wrong password" in str(wrong)
+    none = asyncio.run(kafka_client.refusal(lake(kafka_security_protocol="PLAINTEXT")))
+    assert "may want a user" in str(none)
+
+    async def read() -> None:
+        async with kafka_client.consumer(own, "users", auto_offset_reset="earliest") as consumer:
+            await consumer.getone()
+
+    with pytest.raises(TopicAuthorizationFailedError):
+        asyncio.run(asyncio.wait_for(read(), 60))
 
 
 def test_a_part_knows_its_own_password_and_no_other(compose: Compose) -> None:

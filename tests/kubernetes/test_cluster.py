@@ -13,6 +13,15 @@ from tests.kubernetes.conftest import Cluster, load
 from tests.stack import eventually
 
 COUNT = 6_000
+WRITES = """
+import asyncio
+from catalog import kafka_client
+from catalog.settings import lake_settings
+async def write():
+    async with kafka_client.producer(lake_settings()) as producer:
+        await producer.send_and_wait("users", b"{}")
+asyncio.run(write())
+"""
 
 # The first test waits for the whole stack.
 pytestmark = pytest.mark.timeout(2400)
@@ -71,6 +80,15 @@ def test_tables_are_proven_exact_by_the_job_that_runs_each_hour(cluster: Cluster
     cluster.kubectl("wait", "--for=condition=complete", "job/verify-now", "--timeout=400s")
     reports = json.loads(cluster.kubectl("logs", "job/verify-now"))
     assert not [report for report in reports if report["deviations"]]
+
+
+def test_broker_lets_in_who_has_a_password_and_bounds_what_they_do(cluster: Cluster) -> None:
+    pod = ("exec", "deployment/verify-watch", "--")
+    wrong = cluster.run(*pod, "env", "SLUICE_KAFKA_PASSWORD=not-it", "sluice", "verify")
+    assert wrong.returncode != 0
+    assert "refuses 'verify': wrong password" in wrong.stderr
+    denied = cluster.run(*pod, "python", "-c", WRITES)
+    assert "TopicAuthorizationFailedError" in denied.stderr, denied.stdout + denied.stderr
 
 
 def test_pod_that_may_become_root_is_refused(cluster: Cluster) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
+from infra.access.accounts import AT_BROKER, OPERATOR
 from infra.commands.secrets import EXAMPLE
 from tests.stack import CHECKOUT
 
-OWN = {"catalog", "tables", "gateway", "stream", "maintenance", "verify", "gold", "ui", "cli"}
+STEPS = {"accounts", "catalog", "tables"}
+OWN = {*STEPS, "gateway", "stream", "maintenance", "verify", "gold", "ui", "cli"}
 
 
 @cache
@@ -61,18 +63,51 @@ def test_no_password_is_written_down_or_defaulted() -> None:
 
 
 def test_those_who_need_no_table_know_no_password_of_one() -> None:
+    at_broker = {
+        "gateway": {"SLUICE_KAFKA_PASSWORD": "GATEWAY_PASSWORD"},
+        "ui": {"SLUICE_KAFKA_PASSWORD": "EXPLORER_PASSWORD"},
+    }
     for name in ("gateway", "ui", "gold"):
         environment = services()[name]["environment"]
-        assert not [key for key, value in environment.items() if "PASSWORD" in str(value) or "SECRET" in str(value)], (
-            name
-        )
+        known = {
+            key: str(value)[2:].split(":")[0]
+            for key, value in environment.items()
+            if re.search("PASSWORD|SECRET", str(value))
+        }
+        assert known == at_broker.get(name, {}), name
+
+
+def test_a_part_signs_in_at_the_broker_under_its_own_name() -> None:
+    names = {
+        "gateway": "gateway",
+        "stream": "stream",
+        "verify": "verify",
+        "ui": "explorer",
+        "tables": "sluice",
+        "cli": "sluice",
+    }
+    for name in OWN:
+        environment = services()[name]["environment"]
+        assert environment["SLUICE_KAFKA_SECURITY_PROTOCOL"] == "SASL_PLAINTEXT"
+        assert environment.get("SLUICE_KAFKA_USER") == (OPERATOR if name == "catalog" else names.get(name)), name
+    passwords = {f"SLUICE_PASSWORD_{account.name.upper()}" for account in AT_BROKER}
+    assert passwords <= set(services()["accounts"]["environment"])
+    assert [name for name in OWN if "SLUICE_ADMIN_KAFKA_PASSWORD" in services()[name]["environment"]] == ["accounts"]
+
+
+def test_redpanda_lets_in_only_who_has_a_user() -> None:
+    told = yaml.safe_load((CHECKOUT / "infra" / "redpanda" / "bootstrap.yaml").read_text())
+    assert told["enable_sasl"]
+    assert told["admin_api_require_auth"], "who reaches the administration could make itself a user"
+    assert told["superusers"] == [services()["broker"]["environment"]["RP_BOOTSTRAP_USER"].split(":")[0]]
+    assert not told["auto_create_topics_enabled"]
 
 
 def test_start_is_ordered_by_health() -> None:
     for name, service in services().items():
         needs = service.get("depends_on", {})
         for other, how in needs.items():
-            once = other in {"catalog", "tables"}
+            once = other in STEPS
             expected = "service_completed_successfully" if once else "service_healthy"
             assert how["condition"] == expected, f"{name} → {other}"
 

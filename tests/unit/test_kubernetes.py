@@ -10,6 +10,7 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
+from infra.access.accounts import OPERATOR
 from tests.stack import CHECKOUT
 
 OVERLAYS = sorted(path.parent.name for path in (CHECKOUT / "k8s" / "overlays").glob("*/kustomization.yaml"))
@@ -134,7 +135,31 @@ def test_gateway_explorer_and_gold_get_no_password_of_the_tables(overlay: str) -
     for name, _, pod in workloads(overlay):
         if name.split()[1] in ("gateway", "ui", "gold"):
             variables = [variable for container in containers(pod) for variable in container.get("env", ())]
-            assert not [variable for variable in variables if "valueFrom" in variable], name
+            known = [(one["name"], one["valueFrom"]["secretKeyRef"]["key"]) for one in variables if "valueFrom" in one]
+            own = {"gateway": "GATEWAY_PASSWORD", "ui": "EXPLORER_PASSWORD"}.get(name.split()[1])
+            assert known == ([("SLUICE_KAFKA_PASSWORD", own)] if own else []), name
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_part_signs_in_at_the_broker_under_its_own_name(overlay: str) -> None:
+    users = {
+        f"{name} {container['name']}": (env["SLUICE_KAFKA_USER"]["value"], env["SLUICE_KAFKA_PASSWORD"]["valueFrom"])
+        for name, _, pod in workloads(overlay)
+        for container in containers(pod)
+        if "SLUICE_KAFKA_USER" in (env := {variable["name"]: variable for variable in container.get("env", ())})
+    }
+    assert {name: (user, source["secretKeyRef"]["key"]) for name, (user, source) in users.items()} == {
+        "StatefulSet gateway gateway": ("gateway", "GATEWAY_PASSWORD"),
+        "Deployment stream stream": ("stream", "STREAM_PASSWORD"),
+        "Deployment verify-watch verify-watch": ("verify", "VERIFY_PASSWORD"),
+        "CronJob verify verify": ("verify", "VERIFY_PASSWORD"),
+        "Deployment ui ui": ("explorer", "EXPLORER_PASSWORD"),
+        "Job apply tables": (OPERATOR, "LAKE_PASSWORD"),
+    }
+    for manifest in built(overlay):
+        if manifest["kind"] == "ConfigMap" and manifest["metadata"]["name"].startswith("lake-"):
+            encrypted = overlay in ("production", "eks")
+            assert manifest["data"]["SLUICE_KAFKA_SECURITY_PROTOCOL"] == ("SASL_SSL" if encrypted else "SASL_PLAINTEXT")
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -1,19 +1,40 @@
 #!/bin/sh
 # One Kafka node, broker and controller. KAFKA_ADVERTISED (default: this host, port 9092) is where clients in the same network
 # find it, KAFKA_ADVERTISED_OUTSIDE (default: 127.0.0.1:19092) where those outside do. KAFKA_HEAP bounds its memory.
+# Clients sign in by SCRAM-SHA-512; the user `administrator` has the password KAFKA_ADMIN_PASSWORD and makes the others.
+# KAFKA_KEYSTORE names a PEM file with a key (PKCS#8) and its certificates, by which clients' connections are encrypted.
 set -eu
+umask 077
+: "${KAFKA_ADMIN_PASSWORD:?set the password that the user administrator has}"
 data=/var/lib/kafka/data
 config=/tmp/server.properties
+protocol=SASL_PLAINTEXT
+[ -z "${KAFKA_KEYSTORE:-}" ] || protocol=SASL_SSL
+security=org.apache.kafka.common.security
+# The broker to itself, inside this container: there before any user is.
+plain="$security.plain.PlainLoginModule required username=\"administrator\" password=\"$KAFKA_ADMIN_PASSWORD\""
+server="$plain user_administrator=\"$KAFKA_ADMIN_PASSWORD\";"
 # Flushing, and what an acknowledgement means, are Kafka's defaults on purpose. One node: nothing can be replicated.
 cat >"$config" <<EOF
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:9093
-listeners=INSIDE://:9092,OUTSIDE://:19092,CONTROLLER://127.0.0.1:9093
-advertised.listeners=INSIDE://${KAFKA_ADVERTISED:-$(hostname):9092},OUTSIDE://${KAFKA_ADVERTISED_OUTSIDE:-127.0.0.1:19092}
+listeners=INSIDE://:9092,OUTSIDE://:19092,LOCAL://127.0.0.1:9094,CONTROLLER://127.0.0.1:9093
+advertised.listeners=INSIDE://${KAFKA_ADVERTISED:-$(hostname):9092},OUTSIDE://${KAFKA_ADVERTISED_OUTSIDE:-127.0.0.1:19092},LOCAL://127.0.0.1:9094
 controller.listener.names=CONTROLLER
-inter.broker.listener.name=INSIDE
-listener.security.protocol.map=INSIDE:PLAINTEXT,OUTSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=LOCAL
+listener.security.protocol.map=INSIDE:$protocol,OUTSIDE:$protocol,LOCAL:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT
+sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.inside.scram-sha-512.sasl.jaas.config=$security.scram.ScramLoginModule required;
+listener.name.outside.scram-sha-512.sasl.jaas.config=$security.scram.ScramLoginModule required;
+sasl.mechanism.inter.broker.protocol=PLAIN
+listener.name.local.sasl.enabled.mechanisms=PLAIN
+listener.name.local.plain.sasl.jaas.config=$server
+sasl.mechanism.controller.protocol=PLAIN
+listener.name.controller.sasl.enabled.mechanisms=PLAIN
+listener.name.controller.plain.sasl.jaas.config=$server
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:administrator
 log.dirs=$data
 auto.create.topics.enable=false
 default.replication.factor=1
@@ -31,6 +52,10 @@ num.network.threads=2
 num.io.threads=4
 log.cleaner.dedupe.buffer.size=16777216
 EOF
+[ -z "${KAFKA_KEYSTORE:-}" ] || cat >>"$config" <<EOF
+ssl.keystore.type=PEM
+ssl.keystore.location=$KAFKA_KEYSTORE
+EOF
 cat >/tmp/log4j2.properties <<'EOF'
 appender.console.type=Console
 appender.console.name=console
@@ -41,8 +66,22 @@ rootLogger.appenderRef.console.ref=console
 EOF
 java="java -Xmx${KAFKA_HEAP:-512m} -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:+ExitOnOutOfMemoryError
   -Djava.awt.headless=true -Dlog4j2.configurationFile=/tmp/log4j2.properties"
+made=/var/lib/kafka/administrator
 if [ ! -f "$data/meta.properties" ]; then
   cluster=$($java -cp '/opt/kafka/*' kafka.tools.StorageTool random-uuid)
-  $java -cp '/opt/kafka/*' kafka.tools.StorageTool format -t "$cluster" -c "$config"
+  $java -cp '/opt/kafka/*' kafka.tools.StorageTool format -t "$cluster" -c "$config" \
+    --add-scram "SCRAM-SHA-512=[name=administrator,password=$KAFKA_ADMIN_PASSWORD]"
+  touch "$made"
+elif [ ! -f "$made" ]; then
+  # A folder of a time before there were users: the administrator is added once the broker runs.
+  cat >/tmp/administrator.properties <<EOF
+security.protocol=SASL_PLAINTEXT
+sasl.mechanism=PLAIN
+sasl.jaas.config=$plain;
+EOF
+  (until $java -cp '/opt/kafka/*' kafka.admin.ConfigCommand --bootstrap-server 127.0.0.1:9094 \
+    --command-config /tmp/administrator.properties --alter --entity-type users --entity-name administrator \
+    --add-config "SCRAM-SHA-512=[password=$KAFKA_ADMIN_PASSWORD]"; do sleep 2; done
+  touch "$made") &
 fi
 exec $java -cp '/opt/kafka/*' kafka.Kafka "$config"
