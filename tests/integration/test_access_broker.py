@@ -205,6 +205,15 @@ def test_a_gateway_that_is_not_let_in_says_so_and_is_not_ready(
         assert "not-it" not in told
 
 
+def test_no_log_holds_a_password(stack: Stack) -> None:
+    chosen = config.load(stack.state)
+    assert chosen
+    passwords = {chosen.password(name) for name in (ADMINISTRATOR, *(account.name for account in ACCOUNTS))}
+    logs = sorted((stack.state / "log").glob("*.log"))
+    assert {"accounts", "gateway", "kafka", "stream", "verify"} <= {log.stem for log in logs}
+    assert not [log.name for log in logs for password in passwords if password in log.read_text(errors="replace")]
+
+
 def test_the_administrator_may_repeat_itself_and_takes_rights_back(stack: Stack, topic: str) -> None:
     chosen = config.load(stack.state)
     assert chosen
