@@ -184,9 +184,14 @@ def _environment(settings: LakeSettings) -> Iterator[None]:
     """What profiles.yml reads, for the time of one call."""
     wanted = {
         "SLUICE_TRINO_URL": settings.trino_url,
+        "SLUICE_TRINO_USER": settings.trino_user,
+        "SLUICE_TRINO_PASSWORD": settings.trino_password,
+        "SLUICE_TRINO_CA": str(settings.trino_ca or ""),
         "SLUICE_CATALOG_NAME": settings.catalog_name,
         TELEMETRY_OFF: "false",
     }
+    if settings.trino_ca:  # else what the environment says of other servers would be asked of this one
+        wanted["REQUESTS_CA_BUNDLE"] = wanted["CURL_CA_BUNDLE"] = str(settings.trino_ca)
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:

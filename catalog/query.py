@@ -15,7 +15,6 @@ from trino.dbapi import Connection, Cursor
 from catalog.errors import SluiceError
 from catalog.settings import LakeSettings
 
-USER = "sluice"
 STARTING = {"SERVER_STARTING_UP", "NO_NODES_AVAILABLE"}
 
 
@@ -67,14 +66,22 @@ def connect(
     address = urlsplit(settings.trino_url)
     if address.scheme not in ("http", "https") or not address.hostname:
         raise SluiceError(f"SLUICE_TRINO_URL={settings.trino_url!r}: expected http://HOST:PORT or https://HOST:PORT")
+    if settings.trino_password and address.scheme != "https":
+        raise SluiceError(
+            f"SLUICE_TRINO_PASSWORD is sent over https only: SLUICE_TRINO_URL={settings.trino_url!r} would show it to the network"
+        )
+    user = address.username or settings.trino_user
     session = requests.Session()
-    # A proxy of the environment must not be asked for an address that only this machine has.
-    session.trust_env = not _is_loopback(address.hostname)
+    # A proxy of the environment must not be asked for an address that only this machine has; and REQUESTS_CA_BUNDLE, where it is
+    # set, would come before the certificate that is named for Trino.
+    session.trust_env = not _is_loopback(address.hostname) and settings.trino_ca is None
+    session.verify = str(settings.trino_ca) if settings.trino_ca else True
     return trino.dbapi.connect(
         host=address.hostname,
         port=address.port or (443 if address.scheme == "https" else 80),
         http_scheme=address.scheme,
-        user=address.username or USER,
+        user=user,
+        auth=trino.auth.BasicAuthentication(user, settings.trino_password) if settings.trino_password else None,
         catalog=catalog or settings.catalog_name,
         schema=schema,
         source=source,
@@ -169,6 +176,8 @@ def translated(settings: LakeSettings) -> Iterator[None]:
         trino.exceptions.OperationalError,
         requests.RequestException,
     ) as failure:
+        if refused := _refusal(settings, str(failure)):
+            raise QueryFailedError(refused, "ACCESS_DENIED") from None
         raise TrinoAwayError(
             f"Trino does not answer at {settings.trino_url} ({_reason(failure)}). Is the stack up? See `sluice status`, "
             "start it with `sluice up`, or set SLUICE_TRINO_URL."
@@ -214,6 +223,22 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _refusal(settings: LakeSettings, text: str) -> str:
+    """What is wrong with the credentials or with the certificate, if that is it."""
+    if "error 401" in text:
+        return (
+            f"Trino at {settings.trino_url} refuses {settings.trino_user!r}: "
+            + ("check" if settings.trino_password else "it asks for a password: set")
+            + " SLUICE_TRINO_USER and SLUICE_TRINO_PASSWORD (`sluice users` makes them)"
+        )
+    if "CERTIFICATE_VERIFY_FAILED" in text or "CertificateError" in text or "SSLCertVerificationError" in text:
+        return (
+            f"The certificate of Trino at {settings.trino_url} is not one that is trusted here: name its own, or that "
+            "of who signed it, by SLUICE_TRINO_CA"
+        )
+    return ""
 
 
 def _reason(failure: Exception) -> str:

@@ -40,6 +40,11 @@ class LakeSettings(BaseSettings):
     )
     s3_secret_key: str = ""
     trino_url: str = "http://127.0.0.1:8080"
+    trino_user: str = "sluice"
+    trino_password: str = Field("", repr=False, description="empty: Trino asks for none; only over https")
+    trino_ca: Path | None = Field(
+        None, description="PEM of whom to trust for Trino's certificate; empty: those whom the machine trusts"
+    )
     gateway_url: str = "http://127.0.0.1:8000"
     contracts: Path = BUNDLED_CONTRACTS
     topic_partitions: int = Field(2, ge=1, le=10_000)
@@ -61,7 +66,7 @@ class LakeSettings(BaseSettings):
             raise ValueError("expected s3://BUCKET/PREFIX")
         return value.rstrip("/")
 
-    @field_validator("kafka_ca", mode="before")
+    @field_validator("kafka_ca", "trino_ca", mode="before")
     @classmethod
     def _may_be_empty(cls, value: object) -> object:
         return value or None

@@ -24,6 +24,7 @@ COMMANDS = {
     "apply": "Create or evolve topics, tables and gold models from the contracts.",
     "send": "Send a file of records through the gateway.",
     "keys": "Make, list and revoke API keys of the gateway.",
+    "users": "Let people ask Trino: add, list, passwd and revoke.",
     "spool": "List, export or drain events that wait on the gateway's disk.",
     "sql": "Run one SQL query on Trino.",
     "verify": "Prove that nothing acknowledged was lost and nothing counted twice.",

@@ -12,6 +12,7 @@ from catalog.apply import Change
 from catalog.apply import apply as make
 from catalog.query import TrinoAwayError
 from catalog.settings import LakeSettings, lake_settings
+from infra.access.trino import follow_contracts
 
 
 def apply(
@@ -28,6 +29,7 @@ def apply(
     settings = lake_settings()
     console = Console(stderr=as_json)
     changes = make(settings)
+    follow_contracts(settings)
     if gold:
         changes += _gold(settings, console)
     if as_json:

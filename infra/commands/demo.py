@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
@@ -14,7 +13,7 @@ from rich.table import Table
 
 from catalog.errors import SluiceError
 from catalog.odcs import load_contracts
-from catalog.settings import lake_settings
+from catalog.settings import LakeSettings, lake_settings
 from infra.demo.counts import Counts, Lake, lake
 from infra.demo.sets import DemoSet, demo_sets
 from ingest_gateway.client import AsyncClient, Retry
@@ -44,32 +43,24 @@ def demo() -> None:
 
     Exit code: 0 all of it is in silver, 1 something is away or late, 2 wrong usage.
     """
-    lake = lake_settings()
-    run(
-        {
-            "SLUICE_CONTRACTS": str(lake.contracts),
-            "SLUICE_CATALOG_NAME": lake.catalog_name,
-            "SLUICE_TRINO_URL": lake.trino_url,
-            "SLUICE_GATEWAY_URL": lake.gateway_url,
-        }
-    )
+    run(lake_settings())
 
 
-def run(env: Mapping[str, str]) -> None:
+def run(settings: LakeSettings, explorer: str | None = None) -> None:
     """Send what the lake does not hold yet, wait until it is in silver, and show it. Raises SluiceError."""
     console = Console()
-    sets = demo_sets(load_contracts(Path(env["SLUICE_CONTRACTS"])))
+    sets = demo_sets(load_contracts(settings.contracts))
     streams = [one.stream.name for one in sets]
-    with lake(env["SLUICE_TRINO_URL"], env["SLUICE_CATALOG_NAME"]) as session:
+    with lake(settings) as session:
         before = session.counts(streams)
         missing = [_missing(session, one, before[one.stream.name]) for one in sets]
-        _send(missing, env["SLUICE_GATEWAY_URL"], console)
+        _send(missing, settings.gateway_url, console)
         goals = {one.stream.name: _goal(one, before[one.stream.name]) for one in missing}
         with _waiting(console) as say:
             counts = _settled(session, goals, say)
             gold = _gold(session, say) if any(one.records for one in missing) else session.gold()
         _show(console, counts, gold)
-    _show_addresses(console, env)
+    _show_addresses(console, settings, explorer)
     late = [name for name, goal in goals.items() if not goal.reached(counts[name])]
     if late:
         raise SluiceError(
@@ -172,12 +163,9 @@ def _show(console: Console, counts: Mapping[str, Counts], gold: Mapping[str, int
         console.print(models)
 
 
-def _show_addresses(console: Console, env: Mapping[str, str]) -> None:
+def _show_addresses(console: Console, settings: LakeSettings, explorer: str | None) -> None:
     console.print()
-    gateway = env["SLUICE_GATEWAY_URL"]
-    addresses = {
-        "explorer": env.get("SLUICE_UI_URL"), "gateway": gateway, "Trino": env["SLUICE_TRINO_URL"],
-    }  # fmt: skip
+    addresses = {"explorer": explorer, "gateway": settings.gateway_url, "Trino": settings.trino_url}
     for name, address in addresses.items():
         if address:
             console.print(f"{name:9}{address}", highlight=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from catalog.errors import SluiceError
+from catalog.settings import LakeSettings, read_settings
 from infra.native import config, control, parts
 from infra.native import status as native
 from infra.native.cache import only_one
@@ -46,7 +47,7 @@ def up(
         from infra.commands import demo as demonstration  # only the demo needs it
 
         os.environ |= config.environment(state)
-        demonstration.run(config.environment(state))
+        demonstration.run(read_settings(LakeSettings), os.environ["SLUICE_UI_URL"])
 
 
 def _ports(options: list[str]) -> dict[str, int]:

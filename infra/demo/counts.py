@@ -4,14 +4,14 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
-import trino
 from requests.exceptions import RequestException
 from trino.exceptions import Error as TrinoError
 
+from catalog import query
 from catalog.errors import SluiceError
 from catalog.names import BRONZE, GOLD, LAYERS, QUARANTINE, SILVER, table
+from catalog.settings import LakeSettings
 
 IDS_A_QUERY = 2_000
 FEW = 10
@@ -29,27 +29,19 @@ class Counts:
 class Lake:
     """Counts by SQL. Raises SluiceError where Trino doesn't answer or a table isn't there."""
 
-    def __init__(self, url: str, catalog: str) -> None:
-        parts = urlsplit(url)
-        self._url = url
-        self._connection = trino.dbapi.connect(
-            host=parts.hostname,
-            port=parts.port,
-            http_scheme=parts.scheme,
-            user="sluice",
-            source="sluice demo",
-            catalog=catalog,
-        )
+    def __init__(self, settings: LakeSettings) -> None:
+        self._url = settings.trino_url
+        self._connection = query.connect(settings, source="sluice demo")
 
-    def rows(self, query: str, parameters: Sequence[Any] | None = None) -> list[list[Any]]:
+    def rows(self, sql: str, parameters: Sequence[Any] | None = None) -> list[list[Any]]:
         """All rows of a query."""
         try:
             cursor = self._connection.cursor()
-            cursor.execute(query, parameters)
+            cursor.execute(sql, parameters)
             return list(cursor.fetchall())
         except (TrinoError, RequestException) as failure:
             reason = getattr(failure, "message", None) or type(failure).__name__
-            raise SluiceError(f"Trino at {self._url} does not answer {query.split(' where ')[0]!r}: {reason}") from None
+            raise SluiceError(f"Trino at {self._url} does not answer {sql.split(' where ')[0]!r}: {reason}") from None
 
     def counts(self, streams: Collection[str]) -> dict[str, Counts]:
         """Rows by stream, in one query."""
@@ -94,9 +86,9 @@ class Lake:
 
 
 @contextmanager
-def lake(url: str, catalog: str) -> Iterator[Lake]:
+def lake(settings: LakeSettings) -> Iterator[Lake]:
     """A session with Trino."""
-    session = Lake(url, catalog)
+    session = Lake(settings)
     try:
         yield session
     finally:

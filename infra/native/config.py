@@ -16,6 +16,7 @@ from pathlib import Path
 
 from catalog.errors import SluiceError
 from infra.access.accounts import ACCOUNTS, AT_BROKER, AT_TABLES, OPERATOR
+from infra.access.trino_users import CERTIFICATE
 from infra.native.cache import cache_folder
 from infra.native.components import components
 from infra.native.ports import check_ports, parse_port, port_variable
@@ -52,7 +53,11 @@ ADMINISTRATOR = "administrator"  # of the object store, of the broker; makes the
 # Certificate and key that Kafka shows, and the authority that its clients trust; without them nothing is encrypted.
 TLS = ("SLUICE_KAFKA_TLS_CERTIFICATE", "SLUICE_KAFKA_TLS_KEY", "SLUICE_KAFKA_CA")
 # What describes no server, and what it is if nobody says.
-LAKE_DEFAULTS = {"SLUICE_CONTRACTS": str(CHECKOUT / "catalog" / "contracts"), "SLUICE_TOPIC_PARTITIONS": "2"}
+LAKE_DEFAULTS = {
+    "SLUICE_CONTRACTS": str(CHECKOUT / "catalog" / "contracts"),
+    "SLUICE_TOPIC_PARTITIONS": "2",
+    "SLUICE_TRINO_AUTHENTICATION": "",
+}
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,21 @@ class Stack:
         if self.bind in {"0.0.0.0", "::"}:
             return os.environ.get("SLUICE_ADVERTISED_HOST") or socket.gethostname()
         return self.bind
+
+    @property
+    def trino_asks(self) -> bool:
+        """Whether Trino wants a password, over https; if nobody says, where other machines can reach it."""
+        chosen = self.lake.get("SLUICE_TRINO_AUTHENTICATION") or ("none" if self.bind == LOOPBACK else "password")
+        return chosen == "password"
+
+    @property
+    def trino_url(self) -> str:
+        return f"http{'s' if self.trino_asks else ''}://{self.address('trino')}"
+
+    @property
+    def trino_access(self) -> Path:
+        """Who may ask Trino, what each may do, and its certificate."""
+        return self.state / "trino"
 
     def address(self, port: str) -> str:
         return f"{self.host}:{self.ports[port]}"
@@ -105,6 +125,7 @@ def load(state: Path) -> Stack | None:
         first = document["ports"].get("ui", PORT_BASE)
         document["ports"] = {name: first + place for place, name in enumerate(PORT_NAMES)} | document["ports"]
         document["memory"] = MEMORY | document["memory"]
+        document["lake"] = LAKE_DEFAULTS | document["lake"]
         return Stack(state=state, **document)
     except FileNotFoundError:
         return None
@@ -183,6 +204,10 @@ def _lake(environ: Mapping[str, str], before: Mapping[str, str]) -> dict[str, st
         raise SluiceError(
             f"SLUICE_CONTRACTS={chosen['SLUICE_CONTRACTS']!r} is no folder: name one that holds the contracts"
         )
+    if chosen["SLUICE_TRINO_AUTHENTICATION"] not in {"", "none", "password"}:
+        raise SluiceError(
+            f"SLUICE_TRINO_AUTHENTICATION={chosen['SLUICE_TRINO_AUTHENTICATION']!r}: expected none or password"
+        )
     return {**chosen, "SLUICE_CONTRACTS": str(contracts)}
 
 
@@ -222,7 +247,8 @@ def variables(stack: Stack) -> dict[str, str]:
         "SLUICE_WAREHOUSE": "s3://lake/warehouse",
         "SLUICE_S3_ENDPOINT": f"http://{stack.address('minio')}",
         "SLUICE_S3_REGION": "us-east-1",
-        "SLUICE_TRINO_URL": f"http://{stack.address('trino')}",
+        "SLUICE_TRINO_URL": stack.trino_url,
+        "SLUICE_TRINO_ACCESS": str(stack.trino_access),
         "SLUICE_GATEWAY_URL": f"http://{stack.address('gateway')}",
         "SLUICE_GATEWAY_HOST": stack.bind,
         "SLUICE_GATEWAY_PORT": str(stack.ports["gateway"]),
@@ -241,7 +267,7 @@ def variables(stack: Stack) -> dict[str, str]:
         **{name: os.environ.get(name) or value for name, value in stack.lake.items()},
         "SLUICE_SPARK_JARS": str(components()["spark-jars"].folder(cache)),
     }
-    values |= credentials(stack, OPERATOR)
+    values |= credentials(stack, OPERATOR) | trino_credentials(stack, OPERATOR)
     values |= {f"SLUICE_PORT_{name.upper()}": str(port) for name, port in stack.ports.items()}
     values |= {f"SLUICE_MEMORY_{part.upper()}": limit for part, limit in stack.memory.items()}
     with contextlib.suppress(SluiceError):  # commands that start no Spark do without
@@ -261,6 +287,22 @@ def credentials(stack: Stack, account: str | None) -> dict[str, str]:
         "SLUICE_KAFKA_USER": at_broker or "",
         "SLUICE_KAFKA_PASSWORD": stack.password(at_broker) if at_broker else "",
     }
+
+
+def trino_credentials(stack: Stack, account: str | None) -> dict[str, str]:
+    """What lets a part ask Trino, where that wants a password."""
+    if not stack.trino_asks or account is None:
+        return {"SLUICE_TRINO_PASSWORD": ""}
+    return {
+        "SLUICE_TRINO_USER": account,
+        "SLUICE_TRINO_PASSWORD": trino_password(stack, account),
+        "SLUICE_TRINO_CA": os.environ.get("SLUICE_TRINO_CA") or str(stack.trino_access / CERTIFICATE),
+    }
+
+
+def trino_password(stack: Stack, account: str) -> str:
+    """Not the one that the account has at the other servers: those open files that no mask covers."""
+    return stack.password(f"{account} at trino")
 
 
 def administration(stack: Stack) -> dict[str, str]:

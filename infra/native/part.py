@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from infra.native.probes import Probe
 
@@ -38,3 +39,4 @@ class Part:
     start_limit: float = 600.0  # of one that neither answers nor ends; Trino needs minutes where many others compute
     once: bool = False
     yields: int = 0
+    directory: Path = Path("/")

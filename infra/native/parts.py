@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from catalog.errors import SluiceError
 from infra.access.accounts import OPERATOR
+from infra.access.trino_users import BUILDER, EXPLORER
 from infra.native import probes
 from infra.native.cache import cache_folder
 from infra.native.components import components
@@ -16,6 +17,7 @@ from infra.native.config import (
     broker_administration,
     credentials,
     parse_memory,
+    trino_credentials,
 )
 from infra.native.kafka import kafka_part
 from infra.native.part import YIELDS_HOUSEKEEPING, YIELDS_READERS, Part
@@ -213,6 +215,7 @@ def _gold(stack: Stack) -> Part:
     return Part(
         name="gold",
         command=_bounded(stack.memory["gold"], "-m", "catalog.gold_refresh"),
+        environment=trino_credentials(stack, BUILDER),
         ready=probes.process_only,
         healthy=probes.process_only,
         memory=stack.memory["gold"],
@@ -240,5 +243,5 @@ def _ui(stack: Stack) -> Part:
         *("-m", "streamlit", "run", str(CHECKOUT / "ui" / "app.py")),
         *("--server.headless", "true", "--server.address", stack.bind, "--server.port", str(stack.ports["ui"])),
         *("--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none", "--client.toolbarMode", "minimal"),
-        environment=credentials(stack, "explorer"),
+        environment=credentials(stack, "explorer") | trino_credentials(stack, EXPLORER),
     )  # fmt: skip

@@ -1,10 +1,13 @@
 """Is a part ready? Each probe returns when it is and raises when it is not, and proves what users will do."""
 
 import asyncio
+import base64
 import json
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,7 +15,8 @@ if TYPE_CHECKING:
 
 Probe = Callable[[], None]
 TIMEOUT = 3.0  # seconds; a part that answers later than this is not ready
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy: it is this machine
+NO_PROXY = urllib.request.ProxyHandler({})  # it is this machine
+DIRECT = urllib.request.build_opener(NO_PROXY)
 
 
 class NotReadyError(Exception):
@@ -23,11 +27,20 @@ class WaitingError(NotReadyError):
     """The part answered: it waits for another one, and goes on by itself."""
 
 
-def http(url: str) -> Probe:
-    """Ready when a GET answers with a status below 400."""
+def _opener(trusted: Path | None) -> urllib.request.OpenerDirector:
+    """Opens addresses of servers whose certificate is the one in this file, if one is named."""
+    if trusted is None:
+        return DIRECT
+    return urllib.request.build_opener(
+        NO_PROXY, urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(trusted)))
+    )
+
+
+def http(url: str, trusted: Path | None = None) -> Probe:
+    """Ready when a GET answers with a status below 400. `trusted`: of an https address, whom to believe."""
 
     def probe() -> None:
-        with DIRECT.open(url, timeout=TIMEOUT) as answer:
+        with _opener(trusted).open(url, timeout=TIMEOUT) as answer:
             answer.read()
 
     return probe
@@ -84,14 +97,17 @@ async def _broker(settings: "LakeSettings") -> None:
         await client.close()
 
 
-def trino(url: str, query: str) -> Probe:
+def trino(url: str, query: str, user: str, password: str = "", trusted: Path | None = None) -> Probe:
     """Ready when a query has answered; the server says that it has started before its node takes work."""
 
     def probe() -> None:
-        headers = {"X-Trino-User": "sluice", "X-Trino-Source": "sluice-probe"}
+        headers = {"X-Trino-User": user, "X-Trino-Source": "sluice-probe"}
+        if password:
+            headers["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        opener = _opener(trusted)
         request = urllib.request.Request(f"{url}/v1/statement", query.encode(), headers)
         while True:
-            with DIRECT.open(request, timeout=TIMEOUT * 3) as answer:
+            with opener.open(request, timeout=TIMEOUT * 3) as answer:
                 page = json.load(answer)
             if "error" in page:
                 raise NotReadyError(page["error"]["message"])

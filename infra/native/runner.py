@@ -167,7 +167,7 @@ class Runner:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     env=environment,
-                    cwd="/",
+                    cwd=part.directory,
                     start_new_session=True,
                 )
             except OSError as failure:

@@ -62,6 +62,7 @@ def url(stack: Stack, name: str) -> str | None:
     return {
         "kafka": stack.address("kafka"),
         "postgres": f"postgresql://{stack.address('postgres')}/lake",
+        "trino": stack.trino_url,
     }.get(name, f"http://{stack.address(name)}")
 
 

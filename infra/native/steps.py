@@ -43,9 +43,11 @@ def tables() -> None:
     """Topics and tables of every contract."""
     from catalog.apply import apply
     from catalog.settings import lake_settings
+    from infra.access.trino import follow_contracts
 
     for change in apply(lake_settings()):
         print(change)
+    follow_contracts(lake_settings())
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ class Supervisor:
 
 def _without_credentials(stack: config.Stack) -> dict[str, str]:
     """What every part is told. Which tables it reaches, it is told by its own account."""
-    return config.variables(stack) | config.credentials(stack, None)
+    return config.variables(stack) | config.credentials(stack, None) | config.trino_credentials(stack, None)
 
 
 def bound_logs(folder: Path) -> None:

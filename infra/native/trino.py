@@ -3,10 +3,14 @@
 import uuid
 from pathlib import Path
 
+from catalog.odcs import load_each
+from infra.access.accounts import OPERATOR
+from infra.access.trino import plugin_properties, server_properties, write_access
+from infra.access.trino_users import CERTIFICATE, PARTS
 from infra.native import probes
 from infra.native.cache import cache_folder
 from infra.native.components import components
-from infra.native.config import Stack, parse_memory
+from infra.native.config import LOOPBACK, Stack, parse_memory, trino_password
 from infra.native.fetch import java_for_trino
 from infra.native.java import class_archive
 from infra.native.part import YIELDS_READERS, Part
@@ -18,7 +22,9 @@ def trino_part(stack: Stack) -> Part:
     server = components()["trino"].folder(cache_folder())
     etc = stack.folder("etc", "trino")
     runtime = java_for_trino(cache_folder())
-    url = f"http://{stack.address('trino')}"
+    url = stack.trino_url
+    trusted = stack.trino_access / CERTIFICATE if stack.trino_asks else None
+    password = trino_password(stack, OPERATOR) if stack.trino_asks else ""
     return Part(
         name="trino",
         command=(
@@ -49,13 +55,15 @@ def trino_part(stack: Stack) -> Part:
         environment={
             "SLUICE_TRINO_DATABASE_PASSWORD": stack.password(ACCOUNT),
             "SLUICE_TRINO_S3_SECRET": stack.password(ACCOUNT),
+            **({"SLUICE_TRINO_INTERNAL_SECRET": stack.password("trino, internal")} if stack.trino_asks else {}),
         },
-        ready=probes.trino(url, "select count(*) from lake.information_schema.schemata"),
-        healthy=probes.http(f"{url}/v1/info"),
+        ready=probes.trino(url, "select count(*) from lake.information_schema.schemata", OPERATOR, password, trusted),
+        healthy=probes.http(f"{url}/v1/info", trusted),
         port=stack.ports["trino"],
         url=url,
         memory=stack.memory["trino"],
         needs=("catalog",),
+        directory=stack.folder("data", "trino"),
         yields=YIELDS_READERS,
         prepare=lambda: _prepare(stack, etc),
         stop_limit=45,  # the first end writes the class archive
@@ -66,11 +74,17 @@ def config(stack: Stack) -> dict[str, str]:
     """config.properties; the memory shares leave a third of the heap to everything that queries don't account for."""
     heap = parse_memory("SLUICE_MEMORY_TRINO", stack.memory["trino"]) >> 20
     query = heap // 2
+    if stack.trino_asks:
+        reached = server_properties(stack.trino_access, stack.ports["trino"], stack.host)
+    else:
+        reached = {
+            "http-server.http.port": str(stack.ports["trino"]),
+            "discovery.uri": f"http://{stack.address('trino')}",
+        }
     return {
         "coordinator": "true",
         "node-scheduler.include-coordinator": "true",
-        "http-server.http.port": str(stack.ports["trino"]),
-        "discovery.uri": f"http://{stack.address('trino')}",
+        **reached,
         "query.max-memory": f"{query}MB",
         "query.max-memory-per-node": f"{query}MB",
         "memory.heap-headroom-per-node": f"{heap // 4}MB",
@@ -106,7 +120,23 @@ def _prepare(stack: Stack, etc: Path) -> None:
     _write(etc / "config.properties", config(stack))
     _write(etc / "catalog" / "lake.properties", lake_catalog(stack))
     _write(etc / "log.properties", {"io.trino": "INFO", "Bootstrap": "WARN", "io.airlift": "WARN"})
-    stack.folder("data", "trino").mkdir(parents=True, exist_ok=True)
+    for name, properties in plugin_properties(stack.trino_access).items():
+        if stack.trino_asks:
+            _write(etc / name, properties)
+        else:
+            (etc / name).unlink(missing_ok=True)
+    if stack.trino_asks:
+        from infra.access import certificate  # imported late: cryptography takes its time
+
+        certificate.keep(stack.trino_access, [stack.host, "localhost", LOOPBACK])
+        # A contract that can't be read opens nothing; it is no reason to be without Trino.
+        streams, _ = load_each(Path(stack.lake["SLUICE_CONTRACTS"]))
+        write_access(stack.trino_access, streams.values(), {part: trino_password(stack, part) for part in PARTS})
+    data = stack.folder("data", "trino")
+    data.mkdir(parents=True, exist_ok=True)
+    # Trino looks for some files in `etc` of the folder in which it runs, whatever it is told.
+    (data / "etc").unlink(missing_ok=True)
+    (data / "etc").symlink_to(etc)
 
 
 def _write(file: Path, properties: dict[str, str]) -> None:

@@ -38,7 +38,7 @@ def lake(stack: Stack) -> Iterator[LakeSettings]:
         for name, value in stack.env().items():
             patch.setenv(name, value)
         settings = read_settings(LakeSettings)
-        demo.run(stack.env())
+        demo.run(settings)
         gold_refresh.build(settings)
         yield settings
 

@@ -24,8 +24,8 @@ def lake(stack: Stack) -> Iterator[LakeSettings]:
             patch.setenv(name, value)
         lake_settings.cache_clear()
         streamlit.cache_data.clear()
-        demo.run(stack.env())
         settings = read_settings(LakeSettings)
+        demo.run(settings)
         gold_refresh.build(settings)
         yield settings
         lake_settings.cache_clear()

@@ -1,0 +1,72 @@
+"""What each of Trino's users may do: the rules of its file-based access control, made from the contracts.
+
+A table that no rule names is closed to readers, so a stream that is newer than the rules shows them nothing. Masks follow the
+contracts' `classification`. The tables `$files`, `$partitions` and so on of a table hold bounds of its columns, masked or not, and
+are closed to readers too.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from catalog.contract import Column, Stream
+from catalog.names import GOLD, SILVER
+from infra.access.accounts import OPERATOR
+
+SENSITIVE = frozenset({"restricted", "confidential"})
+OPERATORS, BUILDERS, EXPLORERS, ENGINEERS, READERS = "operators", "builders", "explorers", "engineers", "readers"
+EVERYTHING = ["SELECT", "INSERT", "DELETE", "UPDATE", "OWNERSHIP", "GRANT_SELECT"]
+MASK = "***"
+
+
+def rules(streams: Iterable[Stream]) -> dict[str, Any]:
+    """The document for `security.config-file`. In each list the first rule that matches decides; none that does means no."""
+    return {
+        "catalogs": [
+            {"group": f"{OPERATORS}|{BUILDERS}", "allow": "all"},
+            {"group": f"{EXPLORERS}|{ENGINEERS}|{READERS}", "allow": "read-only"},
+        ],
+        "schemas": [
+            {"group": OPERATORS, "owner": True},
+            {"group": BUILDERS, "schema": GOLD, "owner": True},
+            {"owner": False},
+        ],
+        "tables": [
+            {"group": OPERATORS, "privileges": EVERYTHING},
+            {"group": BUILDERS, "schema": GOLD, "privileges": EVERYTHING},
+            {"group": BUILDERS, "privileges": ["SELECT", "GRANT_SELECT"]},
+            {"group": f"{EXPLORERS}|{ENGINEERS}", "privileges": ["SELECT"]},
+            # What JDBC and ODBC clients ask for to list tables.
+            {"group": READERS, "catalog": "system", "schema": "jdbc|metadata", "privileges": ["SELECT"]},
+            {"group": READERS, "schema": GOLD, "table": "[^$]*", "privileges": ["SELECT"]},
+            *(_readable(stream) for stream in streams),
+            {"privileges": []},
+        ],
+        "queries": [{"group": OPERATORS, "allow": ["execute", "kill", "view"]}, {"allow": ["execute"]}],
+        "system_information": [{"user": OPERATOR, "allow": ["read"]}],  # knows no groups
+    }
+
+
+def masks(columns: Iterable[Column]) -> dict[str, str]:
+    """Column → SQL that readers see in its place. Text shows that it is there; any other type is null."""
+    return {column.name: _mask(column) for column in columns if is_sensitive(column)}
+
+
+def is_sensitive(column: Column) -> bool:
+    """Whether it, or anything in it, is classified as for few eyes."""
+    inner = (*column.fields, *((column.items,) if column.items else ()))
+    return column.classification in SENSITIVE or any(is_sensitive(one) for one in inner)
+
+
+def _readable(stream: Stream) -> dict[str, Any]:
+    masked = [{"name": name, "mask": mask} for name, mask in masks(stream.columns).items()]
+    return {
+        "group": READERS, "schema": SILVER, "table": stream.name, "privileges": ["SELECT"],
+        **({"columns": masked} if masked else {}),
+    }  # fmt: skip
+
+
+def _mask(column: Column) -> str:
+    if column.logical_type not in ("string", "time"):
+        return "NULL"
+    name = '"' + column.name.replace('"', '""') + '"'
+    return f"CASE WHEN {name} IS NOT NULL THEN '{MASK}' END"
