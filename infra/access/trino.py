@@ -5,15 +5,71 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import orjson
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from catalog.contract import Stream
+from catalog.errors import SluiceError
 from catalog.odcs import load_contracts
 from catalog.settings import LakeSettings
+from infra.access.accounts import OPERATOR
 from infra.access.trino_rules import rules
-from infra.access.trino_users import CERTIFICATE, GROUPS, KEYSTORE, PASSWORDS, changing, give_parts, replace
+from infra.access.trino_users import (
+    BUILDER,
+    CERTIFICATE,
+    EXPLORER,
+    GROUPS,
+    KEYSTORE,
+    PARTS,
+    PASSWORDS,
+    changing,
+    give_parts,
+    read_users,
+    replace,
+)
 
 RULES = "rules.json"
+TLS_KEY, TLS_CERTIFICATE = "tls.key", "tls.crt"  # as Kubernetes names them
 REFRESH = "2s"  # how soon Trino follows a change of the files
+
+
+class TrinoAccessSettings(BaseSettings):
+    """What the step `access` is told. Raises SluiceError through `read_settings`."""
+
+    model_config = SettingsConfigDict(env_prefix="SLUICE_TRINO_", frozen=True, extra="ignore")
+
+    access: Path = Field(description="the folder that Trino reads")
+    tls: Path | None = Field(None, description="folder with tls.key and tls.crt; without it a certificate is made")
+    trust: Path | None = Field(None, description="folder that gets the certificate alone, for those who ask")
+    names: str = Field("trino,localhost,127.0.0.1", description="whom the certificate that is made is for")
+    people: Path | None = Field(None, description="folder of users that `sluice users --folder` has made")
+    password_sluice: str = Field(min_length=1)
+    password_gold: str = Field(min_length=1)
+    password_explorer: str = Field(min_length=1)
+
+
+def make_access(lake: LakeSettings, told: TrinoAccessSettings) -> None:
+    """Have everything that Trino reads in its folder. Safe to repeat. Raises SluiceError."""
+    from infra.access import certificate  # imported late: cryptography takes its time
+
+    try:
+        told.access.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if told.tls:
+            public = (told.tls / TLS_CERTIFICATE).read_text()
+            replace(told.access / KEYSTORE, (told.tls / TLS_KEY).read_text() + public)
+            replace(told.access / CERTIFICATE, public)
+        else:
+            certificate.keep(told.access, told.names.split(","))
+        if told.trust:
+            replace(told.trust / CERTIFICATE, (told.access / CERTIFICATE).read_text())
+    except OSError as failure:
+        raise SluiceError(f"Trino's certificate: {failure.filename}: {failure.strerror}") from None
+    passwords = {OPERATOR: told.password_sluice, BUILDER: told.password_gold, EXPLORER: told.password_explorer}
+    if told.people:
+        people = [user for user in read_users(told.people) if user.name not in PARTS]
+        with changing(told.access) as users:
+            users[:] = [user for user in users if user.name in PARTS] + people
+    write_access(told.access, load_contracts(lake.contracts).values(), passwords)
 
 
 def write_access(folder: Path, streams: Iterable[Stream], passwords: Mapping[str, str]) -> None:

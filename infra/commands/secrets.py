@@ -1,5 +1,6 @@
 """`sluice secrets`: make the passwords of a stack in containers."""
 
+import base64
 import os
 import secrets as randomness
 from pathlib import Path
@@ -12,13 +13,18 @@ from catalog.errors import SluiceError
 from infra.native.config import CHECKOUT
 
 EXAMPLE = CHECKOUT / ".env.example"
-NAME = "sluice-secrets"
+NAME, TLS_NAME = "sluice-secrets", "trino-tls"
+TLS = "TRINO_TLS"  # key and certificate, base64; only Kubernetes needs it here, since there no step can hand it on
+NAMES = ("trino", "localhost", "127.0.0.1")
 
 
 def secrets(
     file: Annotated[Path, typer.Option(help="Where they are kept.")] = CHECKOUT / ".env",
     kubernetes: Annotated[
-        bool, typer.Option("--kubernetes", help="Print them as a Secret for `kubectl apply -f -`.")
+        bool,
+        typer.Option(
+            "--kubernetes", help="Print them as Secrets for `kubectl apply -f -`, with a certificate for Trino."
+        ),
     ] = False,
 ) -> None:
     """Write a random password for each that .env.example names and the file does not have yet. Those that it has stay.
@@ -28,13 +34,15 @@ def secrets(
     try:
         text = file.read_text() if file.exists() else EXAMPLE.read_text()
         complete = filled(text, EXAMPLE.read_text())
+        if kubernetes:
+            complete = with_certificate(complete)
         _write(file, complete)
     except UnicodeDecodeError:
         raise SluiceError(f"{file} is not UTF-8 text: name another file with --file") from None
     except OSError as failure:
         raise SluiceError(f"{file}: {failure.strerror}: name another file with --file") from None
     if kubernetes:
-        print(yaml.safe_dump(manifest(complete), sort_keys=False), end="")
+        print(yaml.safe_dump_all([manifest(complete), certificate_manifest(complete)], sort_keys=False), end="")
     else:
         print(f"{file} holds the passwords; keep it to yourself.")
 
@@ -69,6 +77,36 @@ def manifest(text: str) -> dict[str, object]:
         "type": "Opaque",
         "stringData": {name: values[name] for name in names},
     }
+
+
+def with_certificate(text: str) -> str:
+    """The text with a key and certificate for Trino, if it has none or one that is about to end."""
+    from infra.access import certificate  # imported late: cryptography takes its time
+
+    kept = _values(text).get(TLS, "")
+    if kept and certificate.serves(_pem(kept)[1], NAMES):
+        return text
+    pair = base64.b64encode("".join(certificate.self_signed(NAMES)).encode()).decode()
+    lines = [line for line in text.splitlines() if not line.startswith(f"{TLS}=")]
+    return "".join(f"{line}\n" for line in [*lines, f"{TLS}={pair}"])
+
+
+def certificate_manifest(text: str) -> dict[str, object]:
+    """The Secret from which Trino takes its certificate, and those who ask it whom to trust."""
+    key, public = _pem(_values(text)[TLS])
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": TLS_NAME, "labels": {"app.kubernetes.io/part-of": "sluice"}},
+        "type": "kubernetes.io/tls",
+        "stringData": {"tls.key": key, "tls.crt": public},
+    }
+
+
+def _pem(pair: str) -> tuple[str, str]:
+    text = base64.b64decode(pair).decode()
+    cut = text.index("-----BEGIN CERTIFICATE-----")
+    return text[:cut], text[cut:]
 
 
 def _write(file: Path, text: str) -> None:

@@ -39,6 +39,14 @@ def catalog() -> None:
         database.make_roles(admin.admin_catalog_uri, admin.passwords)
 
 
+def access() -> None:
+    """Who may ask a Trino in a container, what each may do, and its certificate."""
+    from catalog.settings import lake_settings, read_settings
+    from infra.access.trino import TrinoAccessSettings, make_access
+
+    make_access(lake_settings(), read_settings(TrinoAccessSettings))
+
+
 def tables() -> None:
     """Topics and tables of every contract."""
     from catalog.apply import apply
@@ -52,6 +60,6 @@ def tables() -> None:
 
 if __name__ == "__main__":
     try:
-        {"accounts": accounts, "catalog": catalog, "tables": tables}[sys.argv[1]]()
+        {"accounts": accounts, "access": access, "catalog": catalog, "tables": tables}[sys.argv[1]]()
     except SluiceError as failure:
         sys.exit(f"error: {failure}")

@@ -3,14 +3,16 @@
 import asyncio
 import json
 import subprocess
+from contextlib import suppress
+from pathlib import Path
 
 import httpx
 import pytest
 from aiokafka.errors import TopicAuthorizationFailedError
-from trino.dbapi import connect
 
-from catalog import kafka_client
+from catalog import kafka_client, query
 from catalog.settings import LakeSettings
+from infra.access.trino_rules import MASK
 from infra.demo.generate import users
 from tests.compose.conftest import Compose
 from tests.stack import eventually
@@ -19,16 +21,26 @@ from tests.stack import eventually
 pytestmark = pytest.mark.timeout(2400)
 
 
-def count(compose: Compose, table: str) -> int:
-    with connect("127.0.0.1", compose.ports["trino"], "test", catalog="lake") as connection:
-        return int(connection.cursor().execute(f"select count(*) from {table}").fetchone()[0])
+def trino(compose: Compose, folder: Path, user: str = "sluice", password: str = "") -> LakeSettings:
+    """Trino as somebody asks it from outside; who is not named is the operator."""
+    certificate = folder / "certificate.pem"
+    certificate.write_text(compose.run("exec", "-T", "ui", "cat", "/var/lib/trust/certificate.pem"))
+    return LakeSettings.model_construct(
+        trino_url=f"https://127.0.0.1:{compose.ports['trino']}", catalog_name="lake", trino_user=user,
+        trino_password=password or compose.environment["TRINO_OPERATOR_PASSWORD"], trino_ca=certificate,
+    )  # fmt: skip
 
 
-def test_event_goes_in_at_the_gateway_and_comes_out_of_trino(compose: Compose) -> None:
-    before = count(compose, "silver.users")
+def count(lake: LakeSettings, table: str) -> int:
+    return int(query.rows(lake, f"select count(*) as n from {table}")[0]["n"])
+
+
+def test_event_goes_in_at_the_gateway_and_comes_out_of_trino(compose: Compose, tmp_path: Path) -> None:
+    lake = trino(compose, tmp_path)
+    before = count(lake, "silver.users")
     answer = httpx.post(f"{compose.url('gateway')}/v1/streams/users/events", json=next(iter(users(1))), timeout=30)
     assert answer.status_code == 202, answer.text
-    eventually(lambda: count(compose, "silver.users") > before, 180, "the row in Trino")
+    eventually(lambda: count(lake, "silver.users") > before, 180, "the row in Trino")
 
 
 def test_demo_is_in_the_tables_and_nothing_is_lost_or_double(compose: Compose) -> None:
@@ -58,11 +70,15 @@ def test_containers_are_confined(compose: Compose) -> None:
 
 
 def test_gateway_and_explorer_know_no_password_of_the_tables(compose: Compose) -> None:
-    own = {"gateway": "GATEWAY_PASSWORD", "ui": "EXPLORER_PASSWORD", "gold": ""}
+    own = {
+        "gateway": {"GATEWAY_PASSWORD"},
+        "ui": {"EXPLORER_PASSWORD", "TRINO_EXPLORER_PASSWORD"},
+        "gold": {"TRINO_GOLD_PASSWORD"},
+    }
     for service in own:
         environment = compose.run("exec", "-T", service, "env")
         for name, value in compose.environment.items():
-            allowed = name.startswith("SLUICE_PORT_") or name == own[service]
+            allowed = name.startswith("SLUICE_PORT_") or name in own[service]
             assert allowed or value not in environment, f"{service} knows {name}"
 
 
@@ -88,11 +104,33 @@ def test_broker_lets_in_who_has_a_password_and_bounds_what_they_do(compose: Comp
         asyncio.run(asyncio.wait_for(read(), 60))
 
 
+def test_trino_lets_in_who_has_a_password_and_masks_for_readers(compose: Compose, tmp_path: Path) -> None:
+    with pytest.raises(query.QueryFailedError, match="refuses 'sluice'"):
+        count(trino(compose, tmp_path, password="not-it"), "silver.users")
+    explorer = trino(compose, tmp_path, "explorer", compose.environment["TRINO_EXPLORER_PASSWORD"])
+    with pytest.raises(query.QueryFailedError, match="Access Denied"):
+        query.rows(explorer, "delete from silver.users")
+    told = json.loads(compose.run("run", "--rm", "-T", "cli", "sluice", "users", "add", "ana", "--json"))
+    reader = trino(compose, tmp_path, "ana", told["password"])
+    eventually(lambda: lets_in(reader), 30, "ana is let in")
+    shown = query.rows(reader, "select distinct email from silver.users")
+    assert shown == [{"email": MASK}]
+    with pytest.raises(query.QueryFailedError, match="Access Denied"):
+        count(reader, "bronze.users")
+
+
+def lets_in(lake: LakeSettings) -> bool:
+    with suppress(query.QueryFailedError):
+        return bool(query.rows(lake, "select 1"))
+    return False
+
+
 def test_a_part_knows_its_own_password_and_no_other(compose: Compose) -> None:
     known = {name: value for name, value in compose.environment.items() if not name.startswith("SLUICE_PORT_")}
     for service in ("stream", "maintenance", "verify", "trino"):
         environment = compose.run("exec", "-T", service, "env")
-        assert [name for name, value in known.items() if value in environment] == [f"{service.upper()}_PASSWORD"]
+        own = {f"{service.upper()}_PASSWORD", *(["TRINO_INTERNAL_SECRET"] if service == "trino" else [])}
+        assert {name for name, value in known.items() if value in environment} == own
 
 
 def test_images_hold_nothing_that_installs(compose: Compose) -> None:

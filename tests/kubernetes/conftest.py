@@ -4,6 +4,7 @@ The cluster must have the images: build them with `./sluice images --servers` an
 `minikube image load`).
 """
 
+import base64
 import json
 import os
 import secrets
@@ -45,6 +46,11 @@ class Cluster:
         done = self.run(*arguments, stdin=stdin, limit=limit)
         assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}{self.told()}"
         return done.stdout
+
+    def secret(self, name: str, key: str) -> str:
+        """A value of one of the namespace's Secrets."""
+        found = json.loads(self.kubectl("get", "secret", name, "-o", "json"))["data"][key]
+        return base64.b64decode(found).decode()
 
     def told(self) -> str:
         """What a person would look at first."""

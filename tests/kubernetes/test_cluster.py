@@ -1,13 +1,15 @@
 """`kubectl apply -k`: events in over HTTP come out of Trino, and pods may end in the middle of it."""
 
 import json
-from collections.abc import Sequence
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import httpx
 import pytest
-from trino.dbapi import connect
 
+from catalog import query
+from catalog.settings import LakeSettings
 from infra.demo.generate import users
 from tests.kubernetes.conftest import Cluster, load
 from tests.stack import eventually
@@ -27,10 +29,18 @@ asyncio.run(write())
 pytestmark = pytest.mark.timeout(2400)
 
 
-def rows(cluster: Cluster, sql: str) -> Sequence[Sequence[Any]]:
-    with cluster.forwarded("service/trino", 8080) as port, connect("127.0.0.1", port, "test", catalog="lake") as trino:
-        found: Sequence[Sequence[Any]] = trino.cursor().execute(sql).fetchall()
-        return found
+def rows(
+    cluster: Cluster, sql: str, user: str = "sluice", key: str = "TRINO_OPERATOR_PASSWORD"
+) -> list[dict[str, Any]]:
+    """What Trino answers to an account of the stack, over a forwarded port."""
+    with cluster.forwarded("service/trino", 8443) as port, NamedTemporaryFile("w", suffix=".pem") as certificate:
+        certificate.write(cluster.secret("trino-tls", "tls.crt"))
+        certificate.flush()
+        lake = LakeSettings.model_construct(
+            trino_url=f"https://127.0.0.1:{port}", catalog_name="lake", trino_user=user,
+            trino_password=cluster.secret("sluice-secrets", key), trino_ca=Path(certificate.name),
+        )  # fmt: skip
+        return query.rows(lake, sql)
 
 
 def test_event_goes_in_at_the_gateway_and_comes_out_of_trino(cluster: Cluster) -> None:
@@ -58,11 +68,11 @@ def test_rolling_restart_and_a_lost_stream_job_under_load_lose_and_double_nothin
     assert acknowledged == COUNT
     cluster.kubectl("rollout", "status", "deployment/stream", "--timeout=300s")
     ledger = (
-        "select count(*), count(distinct _event_id) from (select _event_id from silver.orders union all "
+        "select count(*) as n, count(distinct _event_id) as ids from (select _event_id from silver.orders union all "
         "select _event_id from quarantine.orders) where _event_id like 'load-%'"
     )
-    eventually(lambda: rows(cluster, ledger)[0][1] == COUNT, 300, f"{COUNT} ids in silver and quarantine")
-    assert list(rows(cluster, ledger)[0]) == [COUNT, COUNT]
+    eventually(lambda: rows(cluster, ledger)[0]["ids"] == COUNT, 300, f"{COUNT} ids in silver and quarantine")
+    assert rows(cluster, ledger) == [{"n": COUNT, "ids": COUNT}]
 
 
 def test_gateway_gets_more_replicas_under_load(cluster: Cluster) -> None:
@@ -89,6 +99,15 @@ def test_broker_lets_in_who_has_a_password_and_bounds_what_they_do(cluster: Clus
     assert "refuses 'verify': wrong password" in wrong.stderr
     denied = cluster.run(*pod, "python", "-c", WRITES)
     assert "TopicAuthorizationFailedError" in denied.stderr, denied.stdout + denied.stderr
+
+
+def test_trino_lets_in_who_has_a_password_and_bounds_what_they_do(cluster: Cluster) -> None:
+    with pytest.raises(query.QueryFailedError, match="refuses 'sluice'"):
+        rows(cluster, "select 1", key="TRINO_GOLD_PASSWORD")
+    with pytest.raises(query.QueryFailedError, match="Access Denied"):
+        rows(cluster, "delete from silver.users", "explorer", "TRINO_EXPLORER_PASSWORD")
+    with pytest.raises(query.QueryFailedError, match="Access Denied"):
+        rows(cluster, "delete from silver.users", "gold", "TRINO_GOLD_PASSWORD")
 
 
 def test_pod_that_may_become_root_is_refused(cluster: Cluster) -> None:

@@ -13,7 +13,7 @@ from infra.access.accounts import AT_BROKER, OPERATOR
 from infra.commands.secrets import EXAMPLE
 from tests.stack import CHECKOUT
 
-STEPS = {"accounts", "catalog", "tables"}
+STEPS = {"access", "accounts", "catalog", "tables"}
 OWN = {*STEPS, "gateway", "stream", "maintenance", "verify", "gold", "ui", "cli"}
 
 
@@ -63,9 +63,10 @@ def test_no_password_is_written_down_or_defaulted() -> None:
 
 
 def test_those_who_need_no_table_know_no_password_of_one() -> None:
-    at_broker = {
+    own = {
         "gateway": {"SLUICE_KAFKA_PASSWORD": "GATEWAY_PASSWORD"},
-        "ui": {"SLUICE_KAFKA_PASSWORD": "EXPLORER_PASSWORD"},
+        "ui": {"SLUICE_KAFKA_PASSWORD": "EXPLORER_PASSWORD", "SLUICE_TRINO_PASSWORD": "TRINO_EXPLORER_PASSWORD"},
+        "gold": {"SLUICE_TRINO_PASSWORD": "TRINO_GOLD_PASSWORD"},
     }
     for name in ("gateway", "ui", "gold"):
         environment = services()[name]["environment"]
@@ -74,7 +75,7 @@ def test_those_who_need_no_table_know_no_password_of_one() -> None:
             for key, value in environment.items()
             if re.search("PASSWORD|SECRET", str(value))
         }
-        assert known == at_broker.get(name, {}), name
+        assert known == own[name], name
 
 
 def test_a_part_signs_in_at_the_broker_under_its_own_name() -> None:
@@ -86,7 +87,7 @@ def test_a_part_signs_in_at_the_broker_under_its_own_name() -> None:
         "tables": "sluice",
         "cli": "sluice",
     }
-    for name in OWN:
+    for name in OWN - {"access"}:
         environment = services()[name]["environment"]
         assert environment["SLUICE_KAFKA_SECURITY_PROTOCOL"] == "SASL_PLAINTEXT"
         assert environment.get("SLUICE_KAFKA_USER") == (OPERATOR if name == "catalog" else names.get(name)), name

@@ -136,8 +136,15 @@ def test_gateway_explorer_and_gold_get_no_password_of_the_tables(overlay: str) -
         if name.split()[1] in ("gateway", "ui", "gold"):
             variables = [variable for container in containers(pod) for variable in container.get("env", ())]
             known = [(one["name"], one["valueFrom"]["secretKeyRef"]["key"]) for one in variables if "valueFrom" in one]
-            own = {"gateway": "GATEWAY_PASSWORD", "ui": "EXPLORER_PASSWORD"}.get(name.split()[1])
-            assert known == ([("SLUICE_KAFKA_PASSWORD", own)] if own else []), name
+            own = {
+                "gateway": {("SLUICE_KAFKA_PASSWORD", "GATEWAY_PASSWORD")},
+                "ui": {
+                    ("SLUICE_KAFKA_PASSWORD", "EXPLORER_PASSWORD"),
+                    ("SLUICE_TRINO_PASSWORD", "TRINO_EXPLORER_PASSWORD"),
+                },
+                "gold": {("SLUICE_TRINO_PASSWORD", "TRINO_GOLD_PASSWORD")},
+            }
+            assert set(known) == own[name.split()[1]], name
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

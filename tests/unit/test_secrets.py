@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from infra.access import certificate
 from infra.commands import secrets
 
 NAMES = {
     "POSTGRES_PASSWORD", "LAKE_PASSWORD", "S3_SECRET_KEY", "GRAFANA_PASSWORD",
     "STREAM_PASSWORD", "MAINTENANCE_PASSWORD", "VERIFY_PASSWORD", "TRINO_PASSWORD",
     "BROKER_PASSWORD", "GATEWAY_PASSWORD", "EXPLORER_PASSWORD",
+    "TRINO_OPERATOR_PASSWORD", "TRINO_GOLD_PASSWORD", "TRINO_EXPLORER_PASSWORD", "TRINO_INTERNAL_SECRET",
 }  # fmt: skip
 
 
@@ -48,8 +50,13 @@ def test_secret_for_kubernetes_holds_the_passwords_alone(
     file = tmp_path / ".env"
     file.write_text("LAKE_PASSWORD=mine\nSLUICE_PORT_UI=8080\n")
     secrets.secrets(file=file, kubernetes=True)
-    manifest = yaml.safe_load(capsys.readouterr().out)
+    manifest, trust = yaml.safe_load_all(capsys.readouterr().out)
     assert manifest["kind"] == "Secret"
     assert manifest["metadata"]["name"] == secrets.NAME
     assert set(manifest["stringData"]) == NAMES
     assert manifest["stringData"]["LAKE_PASSWORD"] == "mine"
+    assert trust["type"] == "kubernetes.io/tls"
+    assert trust["metadata"]["name"] == secrets.TLS_NAME
+    assert certificate.serves(trust["stringData"]["tls.crt"], secrets.NAMES)
+    secrets.secrets(file=file, kubernetes=True)
+    assert list(yaml.safe_load_all(capsys.readouterr().out)) == [manifest, trust], "kept"
