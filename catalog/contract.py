@@ -14,6 +14,7 @@ SUFFIX = ".odcs.yaml"
 # Words of `physicalType` and `logicalTypeOptions.format` for whole numbers that fit into 32 bits.
 NARROW = {"int", "integer", "smallint", "tinyint", "i8", "i16", "i32", "u8", "u16"}
 DECIMAL = re.compile(r"(?:decimal|numeric)\s*\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)\Z", re.IGNORECASE)
+SENSITIVE = frozenset({"restricted", "confidential"})  # classifications of what is masked
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,12 @@ class Column:
     examples: tuple[Any, ...] = ()
     fields: tuple["Column", ...] = ()
     items: "Column | None" = None
+
+    @property
+    def sensitive(self) -> bool:
+        """Whether it, or anything in it, is classified as for few eyes."""
+        inner = (*self.fields, *((self.items,) if self.items else ()))
+        return self.classification in SENSITIVE or any(one.sensitive for one in inner)
 
     @property
     def narrow(self) -> bool:

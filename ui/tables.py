@@ -15,7 +15,6 @@ from catalog.gold_project import PROJECT
 from catalog.names import BRONZE, GOLD, QUARANTINE, SILVER
 
 SCHEMAS = (GOLD, SILVER, QUARANTINE, BRONZE)
-SENSITIVE = {"restricted", "confidential"}
 PAYLOAD = "payload"
 
 
@@ -105,7 +104,7 @@ def _table(schema: str, name: str, rows: Sequence[Mapping[str, Any]], streams: M
         return TableInfo(schema, name, tuple(columns), _clean(model.get("description")))
     stream = streams.get(name)
     by_name = {column.name: column for column in stream.columns} if stream else {}
-    sensitive = any(column.classification in SENSITIVE for column in by_name.values())
+    sensitive = any(column.sensitive for column in by_name.values())
     return TableInfo(
         schema, name, tuple(_column(row, by_name, sensitive) for row in rows), stream.description if stream else ""
     )
@@ -116,7 +115,7 @@ def _column(row: Mapping[str, Any], contract: Mapping[str, Column], sensitive: b
     column = contract.get(name)
     classification = (column.classification if column else None) or ""
     # The payload is the whole record, with every field that is masked elsewhere.
-    masked = classification in SENSITIVE or (sensitive and column is None and name == PAYLOAD)
+    masked = bool(column and column.sensitive) or (sensitive and column is None and name == PAYLOAD)
     text = (column.description if column else "") or row.get("comment") or ""
     return TableColumn(name, row["data_type"], text, classification, masked)
 

@@ -12,7 +12,6 @@ from catalog.contract import Column, Stream
 from catalog.names import GOLD, SILVER
 from infra.access.accounts import OPERATOR
 
-SENSITIVE = frozenset({"restricted", "confidential"})
 OPERATORS, BUILDERS, EXPLORERS, ENGINEERS, READERS = "operators", "builders", "explorers", "engineers", "readers"
 EVERYTHING = ["SELECT", "INSERT", "DELETE", "UPDATE", "OWNERSHIP", "GRANT_SELECT"]
 MASK = "***"
@@ -48,13 +47,7 @@ def rules(streams: Iterable[Stream]) -> dict[str, Any]:
 
 def masks(columns: Iterable[Column]) -> dict[str, str]:
     """Column → SQL that readers see in its place. Text shows that it is there; any other type is null."""
-    return {column.name: _mask(column) for column in columns if is_sensitive(column)}
-
-
-def is_sensitive(column: Column) -> bool:
-    """Whether it, or anything in it, is classified as for few eyes."""
-    inner = (*column.fields, *((column.items,) if column.items else ()))
-    return column.classification in SENSITIVE or any(is_sensitive(one) for one in inner)
+    return {column.name: _mask(column) for column in columns if column.sensitive}
 
 
 def _readable(stream: Stream) -> dict[str, Any]:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from catalog.contract import Column, Stream
+from catalog.contract import SENSITIVE, Column, Stream
 from catalog.errors import SluiceError
 from catalog.odcs import load_contracts
 from infra.access import certificate
 from infra.access.accounts import OPERATOR
 from infra.access.trino import RULES, write_access, write_rules
-from infra.access.trino_rules import READERS, SENSITIVE, masks, rules
+from infra.access.trino_rules import READERS, masks, rules
 from infra.access.trino_users import (
     CERTIFICATE,
     GROUPS,
