@@ -79,7 +79,6 @@ def test_reader_sees_gold_and_masked_silver_and_changes_nothing(stack: Stack, op
     for table in (
         "bronze.users",
         "quarantine.users",
-        "ops.maintenance",
         'silver."users$files"',
         'silver."users$partitions"',
     ):
