@@ -17,7 +17,7 @@ import structlog
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from catalog import names, query, service
+from catalog import gold_metrics, names, query, service
 from catalog.errors import SluiceError
 from catalog.gold_project import DEFAULT_STATE, GoldProject, GoldResult
 from catalog.settings import LakeSettings, lake_settings, read_settings
@@ -30,13 +30,15 @@ log = structlog.get_logger("gold")
 
 
 class GoldSettings(BaseSettings):
-    """How often gold is looked after. Seconds."""
+    """How often gold is looked after (seconds), and where that is told."""
 
     model_config = SettingsConfigDict(env_prefix="SLUICE_", frozen=True, extra="ignore")
 
     state: Path = DEFAULT_STATE
     gold_interval: float = Field(30.0, ge=1, description="between two looks at silver's snapshots")
     gold_test_interval: float = Field(3600.0, ge=1, description="between two runs of all tests of the gold models")
+    gold_host: str = "127.0.0.1"
+    gold_port: int = Field(8093, ge=0, le=65535, description="/metrics and /healthz of the part `gold`")
 
 
 def build(
@@ -93,21 +95,32 @@ class Refresher:
     built_for: set[str] = field(default_factory=set)
     seen: dict[str, int] = field(default_factory=dict)
     tested_at: float | None = None
+    health: dict[str, object] = field(default_factory=lambda: {"state": "starting", "reason": ""})
 
     def round(self) -> None:
         """One look: build what is not there yet, merge what is new, test now and then. Raises SluiceError."""
         present = silver_tables(self.settings) & self.project.sources()
         now = snapshots(self.settings, self.project.watched() & present)
+        gold_metrics.TRINO_UP.set(1)
+        began = self.clock()
         if present != self.built_for:
             result = build(self.settings, project=self.project)
-            _report("built", result)
+            self._report("built", result, began)
             self.built_for = present if result.ok else set()
         elif now != self.seen:
-            _report("refreshed", refresh(self.settings, self.project, now))
+            self._report("refreshed", refresh(self.settings, self.project, now), began)
         elif present and self._tests_are_due():
-            _report("tested", self.project.run("test", present=present))
+            self._report("tested", self.project.run("test", present=present), began)
             self.tested_at = self.clock()
         self.seen = now
+        gold_metrics.CHECKED.set_to_current_time()
+
+    def _report(self, work: str, result: GoldResult, began: float) -> None:
+        gold_metrics.done(work, result, self.clock() - began)
+        facts = {"nodes": len(result.nodes), "models": list(result.models), "absent": list(result.absent)}
+        (log.info if result.ok else log.error)(work, **facts, ok=result.ok)
+        for node in result.failures:
+            log.error("failed", node=node.name, node_kind=node.kind, status=node.status, reason=node.message)
 
     def _tests_are_due(self) -> bool:
         return self.tested_at is None or self.clock() - self.tested_at >= self.pace.gold_test_interval
@@ -120,24 +133,21 @@ def keep_fresh(refresher: Refresher, stop: threading.Event) -> None:
         try:
             refresher.round()
             failures = 0
+            refresher.health.update(state="running", reason="")
         except query.TrinoAwayError as away:
             failures += 1
+            gold_metrics.TRINO_UP.set(0)
+            refresher.health.update(state="waiting", reason=str(away))
             if failures == 1:
                 log.warning("waiting", reason=str(away))
         except (
             Exception
         ) as failure:  # dbt and the Trino client raise many kinds; a refresher that ends is worse than any
             failures += 1
+            refresher.health.update(state="failing", reason=query.one_line(str(failure)))
             log.error("failed", reason=query.one_line(str(failure)), kind=type(failure).__name__, attempt=failures)
         pause = min(2.0**failures, BACKOFF_MOST) if failures else refresher.pace.gold_interval
         stop.wait(pause)
-
-
-def _report(event: str, result: GoldResult) -> None:
-    facts = {"nodes": len(result.nodes), "models": list(result.models), "absent": list(result.absent)}
-    (log.info if result.ok else log.error)(event, **facts, ok=result.ok)
-    for node in result.failures:
-        log.error("failed", node=node.name, node_kind=node.kind, status=node.status, reason=node.message)
 
 
 def main() -> int:
@@ -150,6 +160,7 @@ def main() -> int:
         return 1
     log.info("started", interval=pace.gold_interval, trino=settings.trino_url)
     refresher = Refresher(settings, pace, GoldProject(settings, pace.state))
+    gold_metrics.serve(pace.gold_host, pace.gold_port, refresher.health)
     # A statement that runs on in Trino is atomic: waiting for it longer gains nothing.
     service.run_until_told(partial(keep_fresh, refresher), log, GRACE)
     return 0

@@ -48,6 +48,7 @@ EPILOG = """\
 Examples:\n
   ./sluice up --demo\n
   ./sluice up --only postgres,minio,kafka,trino --port-base 22000\n
+  ./sluice up --with monitoring\n
   ./sluice status --json\n
   ./sluice logs stream -f\n
   ./sluice sql 'select count(*) from silver.orders'\n

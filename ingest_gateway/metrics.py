@@ -53,6 +53,10 @@ SPOOL_DRAINED = Counter("sluice_gateway_spool_drained_events_total", "Events tha
 SPOOL_ASIDE = Gauge(
     "sluice_gateway_spool_aside_events", "Spooled events that Kafka refuses for good", multiprocess_mode="livemax"
 )
+SPOOL_DISK_FREE = Gauge(
+    "sluice_gateway_spool_disk_free_bytes", "Free bytes of the disk that holds the spool", multiprocess_mode="livemin"
+)
+SPOOL_DISK = Gauge("sluice_gateway_spool_disk_bytes", "Size of that disk", multiprocess_mode="livemax")
 CONTRACTS = Gauge("sluice_gateway_contracts", "Contract files by state", ("state",), multiprocess_mode="livemax")
 
 

@@ -1,8 +1,11 @@
 """What becomes of the rows of a slice: silver, quarantine or nothing, staged and counted but not yet committed."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pyarrow as pa
 
 from catalog.contract import Stream
 from catalog.progress import Offsets, Totals
@@ -18,7 +21,7 @@ from stream_jobs.slices import Slice
 @dataclass(frozen=True)
 class Judged:
     """Staged files for silver and quarantine (silver's deletes were found in its snapshot `read_at`), and the counts. Of entities
-    also the rows that are replaced, and the hashes of the keys."""
+    also the rows that are replaced, and the hashes of the keys. `broken`: rows by the rule and the column that they break."""
 
     silver: Staged
     quarantine: Staged
@@ -26,6 +29,13 @@ class Judged:
     read_at: int | None = None
     replaced: tuple[Position, ...] = ()
     keys: Hashes | None = None
+    broken: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+
+def by_rule(quarantine: pa.Table) -> Counter[tuple[str, str]]:
+    """How many of quarantine's rows break each rule, by rule and column (none: ""). A row may break several."""
+    reasons = quarantine.column("_violations").to_pylist()
+    return Counter((one["rule"], one["column"] or "") for row in reasons for one in row)
 
 
 @dataclass(frozen=True)
@@ -48,10 +58,11 @@ class Judge:
         # Quarantine is ahead of silver only after a crash between their two commits: then it has this very batch.
         has_them = all(quarantined.get(partition, 0) >= end for partition, end in batch.ends().items())
         bad = Staged() if has_them else self.quarantine.write(refined.quarantine)
+        broken = by_rule(refined.quarantine)
         if self.stream.kind == "entity":
-            return self._entities(refined, bad, counted, keys)
+            return replace(self._entities(refined, bad, counted, keys), broken=broken)
         good = self.silver.write(refined.silver)
-        return Judged(good, bad, counted.plus(Totals(silver=good.rows)))
+        return Judged(good, bad, counted.plus(Totals(silver=good.rows)), broken=broken)
 
     def _repeats(self, batch: Slice, seen: SeenIds, handled: Offsets) -> "np.typing.NDArray[np.bool_]":
         suspects = seen.suspects(batch.hashes, batch.rows.column("received_at"))

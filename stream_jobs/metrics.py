@@ -12,6 +12,12 @@ from catalog import exposition
 
 REGISTRY = CollectorRegistry()
 ROWS = Counter("sluice_stream_rows_total", "Rows by what became of them.", ["stream", "outcome"], registry=REGISTRY)
+VIOLATIONS = Counter(
+    "sluice_stream_violations_total",
+    "Quarantined rows by the rule and the column that they break.",
+    ["stream", "rule", "column"],
+    registry=REGISTRY,
+)
 BYTES = Counter("sluice_stream_bytes_total", "Bytes of the payloads that were taken.", ["stream"], registry=REGISTRY)
 BATCHES = Counter("sluice_stream_batches_total", "Batches by outcome.", ["outcome"], registry=REGISTRY)
 PHASE = Histogram(

@@ -133,6 +133,8 @@ def report(outcomes: list[Outcome], batch: int, seconds: float, lag: Lag) -> Non
         for name, rows in counts.items():
             if name != "rows" and rows > 0:
                 metrics.ROWS.labels(outcome.stream, name).inc(rows)
+        for (rule, column), rows in outcome.broken.items():
+            metrics.VIOLATIONS.labels(outcome.stream, rule, column).inc(rows)
         lag.reached(outcome.stream, outcome.offsets, time.monotonic())
         metrics.BYTES.labels(outcome.stream).inc(outcome.bytes)
         metrics.COMMITTED.labels(outcome.stream).set(now.timestamp())

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from threading import Lock
 from zlib import crc32
@@ -43,13 +43,15 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one batch did to one stream; `offsets` are silver's after it, `oldest` is when its first row was received."""
+    """What one batch did to one stream; `offsets` are silver's after it, `oldest` is when its first row was received,
+    `broken` counts rows by rule and column."""
 
     stream: str
     totals: Totals
     offsets: Mapping[int, int]
     bytes: int
     oldest: datetime | None
+    broken: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 class StreamWriter:
@@ -164,7 +166,12 @@ class StreamWriter:
         self._tidy()
         size = pc.sum(pc.binary_length(batch.rows.column("payload"))).as_py() or 0
         return Outcome(
-            self.stream.name, judged.totals, dict(offsets), size, pc.min(batch.rows.column("received_at")).as_py()
+            self.stream.name,
+            judged.totals,
+            dict(offsets),
+            size,
+            pc.min(batch.rows.column("received_at")).as_py(),
+            judged.broken,
         )
 
     def _judged(self, batch: Slice) -> Judged:

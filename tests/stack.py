@@ -26,7 +26,7 @@ from infra.access.accounts import OPERATOR
 from infra.native import config
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-PORTS_OF_A_STACK = 12  # ten of its own, and spare ones
+PORTS_OF_A_STACK = 16  # thirteen of its own, and spare ones
 SERVERS = ("postgres", "minio", "kafka", "trino")
 PATIENCE = float(os.environ.get("SLUICE_TEST_PATIENCE", "5"))
 WAIT = "300"  # seconds that `verify` waits for the stream job, which comes to the end of a test's few events in two

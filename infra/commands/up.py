@@ -22,6 +22,10 @@ PARTS_HELP = f"Only these parts, separated by commas: {', '.join(parts.SERVICES)
 def up(
     demo: Annotated[bool, typer.Option("--demo", help="Then send the demo data and show where it went.")] = False,
     only: Annotated[str | None, typer.Option("--only", help=PARTS_HELP)] = None,
+    extras: Annotated[
+        list[str] | None,
+        typer.Option("--with", help=f"Also {' or '.join(parts.EXTRAS)} (Prometheus and Alertmanager, if installed)."),
+    ] = None,
     port: Annotated[list[str] | None, typer.Option("--port", help="PART=NUMBER, as often as needed.")] = None,
     port_base: Annotated[
         int | None, typer.Option("--port-base", help="The first of a row of ports for all parts.")
@@ -36,7 +40,7 @@ def up(
     stack = config.choose(state, os.environ, _ports(port or []), port_base)
     console = native.wide_console(stderr=as_json)
     with _terminated_as_interrupted(), only_one(state / "up.lock"):
-        launch(stack, parts.selection(only), console)
+        launch(stack, parts.selection(only, extras or ()), console)
     view = control.view(state)
     statuses = native.part_statuses(stack, view)
     if as_json:

@@ -51,6 +51,8 @@ DASHBOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
                    ("max(sluice_gateway_spool_aside_events)", "refused by Kafka"),
                    ("sum(rate(sluice_gateway_spool_drained_events_total[$__rate_interval]))", "drained"))),
             Panel("Oldest event in the spool", "s", (("max(sluice_gateway_spool_oldest_age_seconds)", "age"),)),
+            Panel("Free on the spool's disk", "percentunit",
+                  (("sluice_gateway_spool_disk_free_bytes / sluice_gateway_spool_disk_bytes", "{{instance}}"),)),
         ),
     ),
     "stream": (
@@ -92,6 +94,24 @@ DASHBOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
             Panel("Time of a check", "s", (("sluice_verify_seconds", "{{stream}}"),)),
         ),
     ),
+    "serving": (
+        "Serving",
+        (
+            Panel("Takes queries", "bool", (
+                ("sluice_gold_trino_up", "Trino"), ('up{job="ui"}', "explorer"), ('up{job="gold"}', "gold"))),
+            Panel("Since gold was seen to hold what silver holds", "s",
+                  (("time() - sluice_gold_checked_timestamp_seconds", "age"),)),
+            Panel("Work on gold", "ops", (("sum by (work) (rate(sluice_gold_work_seconds_count[$__rate_interval]))", "{{work}}"),)),
+            Panel("Time of it, p95", "s", (
+                ("histogram_quantile(0.95, sum by (le, work) (rate(sluice_gold_work_seconds_bucket[$__rate_interval])))",
+                 "{{work}}"),)),
+            Panel("Models and tests that failed", "short", (("sluice_gold_failed_nodes", "{{work}}"),)),
+            Panel("People in the explorer", "short", (('active_sessions{job="ui"}', "sessions"),)),
+            Panel("What the explorer holds", "bytes", (('sum(cache_memory_bytes{job="ui"})', "caches"),)),
+            Panel("Free on watched disks", "percentunit", (("sluice_disk_free_bytes / sluice_disk_bytes", "{{path}}"),)),
+            Panel("Until a certificate ends", "s", (("sluice_certificate_expires_timestamp_seconds - time()", "{{path}}"),)),
+        ),
+    ),
     "quality": (
         "Data quality",
         (
@@ -101,6 +121,9 @@ DASHBOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
             Panel("Quarantined", "percentunit", (
                 ('sum by (stream) (stream_outcome:sluice_stream_rows:rate5m{outcome="quarantine"})'
                  " / sum by (stream) (stream_outcome:sluice_stream_rows:rate5m)", "{{stream}}"),)),
+            Panel("Rows that break a rule", "rps",
+                  (("sum by (stream, rule, column) (rate(sluice_stream_violations_total[$__rate_interval]))",
+                    "{{stream}} {{rule}} {{column}}"),)),
             Panel("Repeats that were dropped", "rps",
                   (('stream_outcome:sluice_stream_rows:rate5m{outcome="duplicates"}', "{{stream}}"),)),
             Panel("Contracts", "short", (("max by (state) (sluice_gateway_contracts)", "{{state}}"),)),

@@ -12,11 +12,11 @@ from typing import Literal
 import psutil
 
 from catalog.errors import SluiceError
-from infra.native import config, control, golang, java, processes
+from infra.native import config, control, golang, java, monitoring, processes
 from infra.native.cache import cache_folder, is_complete, size_of
 from infra.native.components import Component, components, this_platform
 from infra.native.fetch import MISSING, needed
-from infra.native.parts import SERVICES
+from infra.native.parts import EXTRA_SERVICES, SERVICES
 
 GIB = 1 << 30
 MEMORY_WANTED = 6 * GIB
@@ -47,6 +47,7 @@ def findings(state: Path, environ: Mapping[str, str]) -> list[Finding]:
         _go(cache),
         *_privileges(),
         *_fetched(cache),
+        *_monitoring(),
         *_stack(state, environ),
     ]
 
@@ -139,6 +140,15 @@ def _fetched(cache: Path) -> Iterator[Finding]:
             yield Finding(name, "fetch", f"{component.version}, {component.size / 1e6:.0f} MB")
 
 
+def _monitoring() -> Iterator[Finding]:
+    """What `up --with monitoring` needs; nothing else does."""
+    for part in monitoring.PARTS:
+        if found := monitoring.program(part):
+            yield Finding(part, "ok", f"{found} for `up --with monitoring`")
+        else:
+            yield Finding(part, "note", "not installed; `up --with monitoring` needs it", monitoring.remedy([part]))
+
+
 def _stack(state: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
     """The ports, unless parts of this stack have them."""
     try:
@@ -156,6 +166,7 @@ def _stack(state: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
     }
     for name, owner in taken.items():
         remedy = f"./sluice up --port {name}=NUMBER" if len(taken) == 1 else "./sluice up --port-base NUMBER moves all"
-        yield Finding("ports", "lack", f"{stack.ports[name]} for {name} is taken by {owner}", remedy)
+        verdict: Literal["note", "lack"] = "note" if name in EXTRA_SERVICES else "lack"
+        yield Finding("ports", verdict, f"{stack.ports[name]} for {name} is taken by {owner}", remedy)
     if not running and not taken:
         yield Finding("ports", "ok", f"{min(stack.ports.values())} to {max(stack.ports.values())} on {stack.bind}")

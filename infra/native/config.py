@@ -35,6 +35,9 @@ PORT_NAMES = (
     "kafka_controller",
     "maintenance",
     "verify",
+    "gold",
+    "prometheus",
+    "alertmanager",
 )
 MEMORY = {
     "postgres": "512m",
@@ -47,8 +50,12 @@ MEMORY = {
     "verify": "1g",
     "gold": "1g",
     "ui": "2g",
+    "prometheus": "512m",
+    "alertmanager": "128m",
 }
 LOOPBACK = "127.0.0.1"
+# They ask nobody who he is, and nobody but this machine needs them.
+LOOPBACK_ONLY = frozenset({"kafka_controller", "prometheus", "alertmanager"})
 ADMINISTRATOR = "administrator"  # of the object store, of the broker; makes the accounts and is used for nothing else
 # Certificate and key that Kafka shows, and the authority that its clients trust; without them nothing is encrypted.
 TLS = ("SLUICE_KAFKA_TLS_CERTIFICATE", "SLUICE_KAFKA_TLS_KEY", "SLUICE_KAFKA_CA")
@@ -96,7 +103,7 @@ class Stack:
         return self.state / "trino"
 
     def address(self, port: str) -> str:
-        return f"{self.host}:{self.ports[port]}"
+        return f"{LOOPBACK if port in LOOPBACK_ONLY else self.host}:{self.ports[port]}"
 
     def folder(self, *names: str) -> Path:
         return self.state.joinpath(*names)
@@ -262,7 +269,11 @@ def variables(stack: Stack) -> dict[str, str]:
         "SLUICE_MAINTENANCE_URL": f"http://{stack.address('maintenance')}",
         "SLUICE_VERIFY_HOST": stack.bind,
         "SLUICE_VERIFY_PORT": str(stack.ports["verify"]),
+        "SLUICE_VERIFY_CERTIFICATES": os.environ.get("SLUICE_VERIFY_CERTIFICATES") or _own_certificates(stack),
+        "SLUICE_VERIFY_DISKS": os.environ.get("SLUICE_VERIFY_DISKS") or str(stack.folder("data")),
         "SLUICE_VERIFY_URL": f"http://{stack.address('verify')}",
+        "SLUICE_GOLD_HOST": stack.bind,
+        "SLUICE_GOLD_PORT": str(stack.ports["gold"]),
         "SLUICE_UI_URL": f"http://{stack.address('ui')}",
         **{name: os.environ.get(name) or value for name, value in stack.lake.items()},
         "SLUICE_SPARK_JARS": str(components()["spark-jars"].folder(cache)),
@@ -273,6 +284,10 @@ def variables(stack: Stack) -> dict[str, str]:
     with contextlib.suppress(SluiceError):  # commands that start no Spark do without
         values["SLUICE_JAVA"] = str(java_for_spark(cache).path)
     return values
+
+
+def _own_certificates(stack: Stack) -> str:
+    return str(stack.trino_access / CERTIFICATE) if stack.trino_asks else ""
 
 
 def credentials(stack: Stack, account: str | None) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from rich.console import Console
 
 from catalog.errors import SluiceError
-from infra.native import config, control, parts, processes
+from infra.native import config, control, monitoring, parts, processes
 from infra.native.cache import cache_folder
 from infra.native.config import Stack
 from infra.native.fetch import fetch, needed
@@ -31,6 +31,7 @@ def launch(stack: Stack, services: list[str], console: Console) -> None:
             config.save(stack)
             console.print(f"{_all_of(services)} already up.")
             return
+    monitoring.require_installed(services)
     fetch(needed(services), cache_folder())
     running = before.running()
     _require_free_ports(stack, [name for name in services if name not in running])
@@ -74,7 +75,7 @@ def _require_free_ports(stack: Stack, services: Iterable[str]) -> None:
     taken = []
     for name in config.PORT_NAMES:
         if name.partition("_")[0] in services:
-            bind = config.LOOPBACK if name == "kafka_controller" else stack.bind
+            bind = config.LOOPBACK if name in config.LOOPBACK_ONLY else stack.bind
             if owner := processes.owner_of_port(bind, stack.ports[name]):
                 taken.append(
                     f"Port {stack.ports[name]} for {name} is taken by {owner}: end that, or choose another with "
@@ -101,9 +102,9 @@ def _await_ready(stack: Stack, wanted: list[str], console: Console) -> None:
                 if status.state in {"ready", "done", "unready"} and name not in reported:
                     reported.add(name)
                     word = time.monotonic()
-                    if name in parts.SERVICES:
+                    if name not in parts.STEPS:
                         console.print(
-                            f"{name:<9} ready  {url(stack, name) or '':<50} {time.monotonic() - began:5.1f} s"
+                            f"{name:<12} ready  {url(stack, name) or '':<50} {time.monotonic() - began:5.1f} s"
                         )
             left = [name for name in wanted if name not in reported]
             if not left:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from catalog.errors import SluiceError
 from infra.access.accounts import OPERATOR
 from infra.access.trino_users import BUILDER, EXPLORER
-from infra.native import probes
+from infra.native import monitoring, probes
 from infra.native.cache import cache_folder
 from infra.native.components import components
 from infra.native.config import (
@@ -26,8 +26,12 @@ from infra.native.trino import trino_part
 
 # Every service, in the order in which `status` shows them.
 SERVICES = ("postgres", "minio", "kafka", "trino", "gateway", "stream", "maintenance", "gold", "verify", "ui")
+# What `up --with NAME` adds.
+EXTRAS = {"monitoring": monitoring.PARTS}
+EXTRA_SERVICES = tuple(name for names in EXTRAS.values() for name in names)
 # `down` ends these groups one after another, so that nothing is asked for what is already gone.
 STOP_ORDER = (
+    ("prometheus", "alertmanager"),  # first: what is ended on purpose is no alert
     ("ui", "gold", "verify", "maintenance", "tables", "catalog", "accounts"),
     ("gateway",),
     ("stream",),
@@ -49,25 +53,30 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "gold": ("tables", "trino"),
     "verify": ("tables",),
     "ui": (),
+    "prometheus": (),
+    "alertmanager": (),
 }
 STEPS = ("accounts", "catalog", "tables")
 
 
-def selection(only: str | None) -> list[str]:
-    """The services that `--only a,b` names, or all. Raises SluiceError for a name that is none."""
-    if only is None:
-        return list(SERVICES)
-    names = [name.strip() for name in only.split(",") if name.strip()]
+def selection(only: str | None, extras: Iterable[str] = ()) -> list[str]:
+    """The services that `--only a,b` names, or all but the extras, and those of `--with`. Raises SluiceError for an unknown one."""
+    names = list(SERVICES) if only is None else [name.strip() for name in only.split(",") if name.strip()]
     for name in names:
         known_service(name)
     if not names:
         raise SluiceError(f"No part is named: name some of {', '.join(SERVICES)}")
-    return [name for name in SERVICES if name in names]
+    for extra in extras:
+        if extra not in EXTRAS:
+            raise SluiceError(f"--with {extra}: there is nothing of that name; it may be {' or '.join(EXTRAS)}")
+        names += EXTRAS[extra]
+    return [name for name in (*SERVICES, *EXTRA_SERVICES) if name in names]
 
 
 def known_service(name: str) -> None:
-    if name not in SERVICES:
-        raise SluiceError(f"There is no part {name!r}; the parts are {', '.join(SERVICES)}")
+    known = (*SERVICES, *EXTRA_SERVICES)
+    if name not in known:
+        raise SluiceError(f"There is no part {name!r}; the parts are {', '.join(known)}")
 
 
 def with_steps(services: Iterable[str], running: Iterable[str] = ()) -> list[str]:
@@ -95,6 +104,8 @@ def build(stack: Stack, name: str) -> Part:
         "gold": _gold,
         "verify": _verify,
         "ui": _ui,
+        "prometheus": monitoring.prometheus_part,
+        "alertmanager": monitoring.alertmanager_part,
     }
     return makers[name](stack) if name in makers else _step(stack, name)
 
@@ -212,14 +223,13 @@ def _maintenance(stack: Stack) -> Part:
 
 
 def _gold(stack: Stack) -> Part:
-    return Part(
-        name="gold",
-        command=_bounded(stack.memory["gold"], "-m", "catalog.gold_refresh"),
+    return _answering(
+        stack,
+        "gold",
+        "/healthz",
+        *("-m", "catalog.gold_refresh"),
+        shown="/healthz",
         environment=trino_credentials(stack, BUILDER),
-        ready=probes.process_only,
-        healthy=probes.process_only,
-        memory=stack.memory["gold"],
-        needs=NEEDS["gold"],
         yields=YIELDS_READERS,
     )
 

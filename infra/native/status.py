@@ -35,10 +35,12 @@ class PartStatus:
 
 
 def part_statuses(stack: Stack, view: View) -> list[PartStatus]:
-    """Every service of the stack, whether it runs or not."""
+    """Every service of the stack, whether it runs or not; of the extras those that were started."""
     found = []
-    for name in parts.SERVICES:
+    for name in (*parts.SERVICES, *parts.EXTRA_SERVICES):
         status = view.parts[name]
+        if name in parts.EXTRA_SERVICES and status.state == "stopped":
+            continue
         pid = status.process.pid if status.process else None
         found.append(
             PartStatus(

@@ -1,6 +1,7 @@
 """The spool of one worker: takes events while Kafka is away or older ones wait, drains them, tells how it is."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,14 @@ from typing import ParamSpec, TypeVar
 import structlog
 
 from catalog.names import topic
-from ingest_gateway.metrics import SPOOL_ASIDE, SPOOL_BYTES, SPOOL_EVENTS, SPOOL_OLDEST
+from ingest_gateway.metrics import (
+    SPOOL_ASIDE,
+    SPOOL_BYTES,
+    SPOOL_DISK,
+    SPOOL_DISK_FREE,
+    SPOOL_EVENTS,
+    SPOOL_OLDEST,
+)
 from ingest_gateway.records import Records
 from ingest_gateway.spool import entries, folders, segments
 from ingest_gateway.spool.backlog import Backlog, Space, SpoolRefuses
@@ -165,6 +173,9 @@ class Spool:
             try:
                 await self._adopt()
                 self.aside = await self._run(self._set_aside.events)
+                disk = await self._run(shutil.disk_usage, self._root)
+                SPOOL_DISK.set(disk.total)
+                SPOOL_DISK_FREE.set(disk.free)
                 if self.space.failure is not None:
                     await self._run(folders.probe, self._root)
                     self.space.failure = None

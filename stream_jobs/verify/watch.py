@@ -13,6 +13,7 @@ from catalog import exposition
 from catalog.contract import Stream
 from catalog.odcs import load_each
 from catalog.settings import LakeSettings
+from catalog.watched import Watched, paths
 from stream_jobs.verify import Report, verify
 from stream_jobs.verify.settings import VerifySettings
 
@@ -94,7 +95,11 @@ def keep_checking(watcher: Watcher, settings: VerifySettings, stop: threading.Ev
 
 
 def serve(settings: VerifySettings, watcher: Watcher) -> ThreadingHTTPServer:
-    """Answer /healthz and /metrics in a thread of its own. A server that is away is no failure of this part."""
+    """Answer /healthz and /metrics (with those of disks and certificates) in a thread of its own.
+
+    A server that is away is no failure of this part.
+    """
+    REGISTRY.register(Watched(paths(settings.disks), paths(settings.certificates)))
     return exposition.serve(settings.host, settings.port, REGISTRY, lambda: (True, watcher.document()))
 
 

@@ -46,7 +46,7 @@ def test_status_is_a_list_of_objects_with_exactly_these_keys(servers: Stack) -> 
         assert part["state"] == "ready"
         assert psutil.pid_exists(part["pid"])
         assert part["rss"] > 10 << 20
-        assert part["port"] in range(servers.port_base, servers.port_base + 10)
+        assert part["port"] in range(servers.port_base, servers.port_base + 16)
     assert [part["state"] for part in listed[3:]] == ["stopped"] * 7
 
 

@@ -175,11 +175,13 @@ def test_ports_and_memory_are_documented(name: str) -> None:
 
 
 def test_metrics_in_code_and_docs_are_the_same() -> None:
-    made = set(re.findall(r"(?:Counter|Gauge|Histogram)\(\s*\"(sluice_\w+)\"", code()))
+    made = set(re.findall(r"(?:Counter|Gauge|Histogram|GaugeMetricFamily)\(\s*\"(sluice_\w+)\"", code()))
     told = {
         name
         for path in GUIDES
-        for name in re.findall(r"`(sluice_(?:gateway|stream|maintenance|verify)_\w+)`", path.read_text())
+        for name in re.findall(
+            r"`(sluice_(?:gateway|stream|maintenance|verify|gold|disk|certificate)_\w+)`", path.read_text()
+        )
     }
     assert made
     assert told == made

@@ -1,12 +1,17 @@
 """The gold project without a server: it parses, says what everything is, and leaves out what silver does not have."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
+from catalog import gold_metrics
 from catalog.errors import SluiceError
 from catalog.gold_project import PROJECT, GoldProject, GoldResult, Node
-from catalog.gold_refresh import GoldSettings
+from catalog.gold_refresh import GoldSettings, Refresher, keep_fresh
 from catalog.odcs import load_contracts
 from catalog.settings import BUNDLED_CONTRACTS, LakeSettings, read_settings
+from tests.stack import eventually
 from ui.tables import gold_models
 
 MODELS = {path.stem: path for path in PROJECT.joinpath("models").rglob("*.sql")}
@@ -68,3 +73,33 @@ def test_the_interval_must_make_sense(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_model_joins() -> None:
     for path in MODELS.values():
         assert " join " not in path.read_text().lower()
+
+
+def sample(name: str, **labels: str) -> float | None:
+    return gold_metrics.REGISTRY.get_sample_value(name, labels)
+
+
+def test_what_failed_is_told_until_it_is_mended() -> None:
+    bad = GoldResult((Node("revenue", "model", "error", 1.0), Node("unique", "test", "fail", 1.0)))
+    gold_metrics.done("refreshed", bad, 2.0)
+    gold_metrics.done("tested", bad, 2.0)
+    gold_metrics.done("built", GoldResult((Node("revenue", "model", "success", 1.0),)), 2.0)
+    assert sample("sluice_gold_failed_nodes", work="refreshed") == 0  # all was built anew
+    assert sample("sluice_gold_failed_nodes", work="tested") == 2
+    gold_metrics.done("tested", GoldResult(), 2.0)
+    assert sample("sluice_gold_failed_nodes", work="tested") == 0
+
+
+def test_trino_being_away_is_told_and_gold_ages(project: GoldProject) -> None:
+    away = read_settings(LakeSettings).model_copy(update={"trino_url": "http://127.0.0.1:1"})
+    refresher = Refresher(away, read_settings(GoldSettings), project)
+    before = sample("sluice_gold_checked_timestamp_seconds")
+    gold_metrics.TRINO_UP.set(1)
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        looping = pool.submit(keep_fresh, refresher, stop)
+        eventually(lambda: refresher.health["state"] == "waiting", 10, "gold waits for Trino")
+        stop.set()
+        looping.result()
+    assert sample("sluice_gold_trino_up") == 0
+    assert sample("sluice_gold_checked_timestamp_seconds") == before

@@ -23,4 +23,4 @@ def test_a_part_that_takes_long_is_named_also_where_no_terminal_shows_a_spinner(
     monkeypatch.setattr(control, "view", view)
     monkeypatch.setattr(launch, "WORD_EVERY", 0.0)
     launch._await_ready(stack, ["trino"], Console(file=out, width=200))
-    assert "trino     ready" in out.getvalue()
+    assert "trino        ready" in out.getvalue()
