@@ -94,7 +94,7 @@ CASES: dict[str, tuple[Series, Series]] = {
         {ROWS % "silver": "0+98x60", ROWS % "quarantine": "0+2x60", BROKEN: "0+2x60"},
         {ROWS % "silver": "0+999x60", ROWS % "quarantine": "0+1x60", BROKEN: "0+1x60"},
     ),
-    "TrinoAway": ({"sluice_gold_trino_up": "1x10 0x20"}, {"sluice_gold_trino_up": "1x26 0x4", 'up{job="trino"}': "1x30"}),
+    "TrinoAway": ({"sluice_gold_trino_up": "1x10 0x20"}, {"sluice_gold_trino_up": "1x26 0x4"}),
     "GoldStale": (
         {"sluice_gold_checked_timestamp_seconds": "0x60", 'up{job="gold"}': "1x60"},
         {"sluice_gold_checked_timestamp_seconds": "0+60x60", 'up{job="gold"}': "1x60"},
@@ -139,7 +139,6 @@ MORE: tuple[tuple[str, Series, bool], ...] = (
     ("CertificateEnds", {FILE: "864000x90"}, True),
     ("CertificateEnds", {FILE: "0x90"}, True),  # it can't be read
     ("CertificateEnds", {FILE: "8640000x90"}, False),
-    ("TrinoAway", {'up{job="trino"}': "0x30", "sluice_gold_trino_up": "1x30"}, True),
     ("GoldStale", {"sluice_gold_checked_timestamp_seconds": "0+60x60", 'up{job="gold"}': "0x60"}, True),
     ("MaintenanceStopped", {'up{job="maintenance"}': "0x60"}, True),
     ("TableManyFiles", {'sluice_maintenance_delete_files{table="silver.orders"}': "600x60"}, True),

@@ -11,7 +11,7 @@ import yaml
 from catalog.errors import SluiceError
 from infra.native import checkup, config, monitoring, parts
 
-JOBS = {"gateway", "stream", "maintenance", "verify", "gold", "trino", "ui", "prometheus"}
+JOBS = {"gateway", "stream", "maintenance", "verify", "gold", "ui", "prometheus"}
 
 
 def test_nothing_of_it_starts_unless_it_is_asked_for() -> None:
