@@ -109,19 +109,14 @@ def sluice(*arguments: str) -> str:
 
 
 @contextmanager
-def load(cluster: Cluster, count: int, clients: int = 1, pause: float = 0.1) -> Iterator[str]:
-    """A pod whose clients send `count` orders while the block runs, and wait `pause` seconds after each batch; its name."""
+def load(cluster: Cluster, program: str, **settings: str) -> Iterator[str]:
+    """A pod that runs a program of this folder while the block does, once it has said that it sends; its name."""
     container = {
         "name": "load",
         "image": "sluice/cli:0.1.0",
-        "command": ["python", "-c", Path(__file__).with_name("load.py").read_text()],
+        "command": ["python", "-c", Path(__file__).with_name(program).read_text()],
         "envFrom": [{"configMapRef": {"name": config_map(cluster)}}],
-        "env": [
-            {"name": "COUNT", "value": str(count)},
-            {"name": "CLIENTS", "value": str(clients)},
-            {"name": "PAUSE", "value": str(pause)},
-            {"name": "KEY", "value": cluster.key},
-        ],
+        "env": [{"name": name, "value": value} for name, value in {"KEY": cluster.key, **settings}.items()],
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
         "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
     }  # fmt: skip

@@ -59,7 +59,7 @@ def test_explorer_answers(cluster: Cluster) -> None:
 
 
 def test_rolling_restart_and_a_lost_stream_job_under_load_lose_and_double_nothing(cluster: Cluster) -> None:
-    with load(cluster, COUNT) as pod:
+    with load(cluster, "load.py", COUNT=str(COUNT)) as pod:
         cluster.kubectl("delete", "pod", "--selector=app.kubernetes.io/name=stream", "--grace-period=0", "--force")
         cluster.kubectl("rollout", "restart", "statefulset/gateway")
         cluster.kubectl("rollout", "status", "statefulset/gateway", "--timeout=300s")
@@ -80,7 +80,7 @@ def test_gateway_gets_more_replicas_under_load(cluster: Cluster) -> None:
         return int(cluster.kubectl("get", "hpa", "gateway", "-o", "jsonpath={.status.desiredReplicas}") or 0)
 
     eventually(lambda: wanted() == 2, 120, "the autoscaler's first decision")
-    with load(cluster, 400_000, clients=8, pause=0):
+    with load(cluster, "flood.py"):
         eventually(lambda: wanted() > 2, 300, "a third replica, wanted")
         cluster.kubectl("wait", "--for=condition=ready", "pod/gateway-2", "--timeout=300s")
 
