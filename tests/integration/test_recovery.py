@@ -29,7 +29,7 @@ PARTS = (*SERVERS, "trino", "gateway", "stream")
 
 @pytest.fixture(scope="module")
 def contracts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("contracts", numbered=False)
+    folder = tmp_path_factory.mktemp("orders-alone")
     shutil.copy(BUNDLED_CONTRACTS / "orders.odcs.yaml", folder)
     return folder
 
