@@ -132,3 +132,17 @@ def _health(url: str) -> dict[str, Any]:
     except httpx.HTTPError:
         return {}
     return found
+
+
+@contextmanager
+def paused(pid: int) -> Iterator[None]:
+    """The process and all that it started."""
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    for process in family:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in family:
+            if process.is_running():
+                process.resume()

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 
-import psutil
 from pyiceberg.catalog import Catalog
 
 from catalog import names, query
 from catalog.settings import LakeSettings
 from stream_jobs.faults import ORDERS, POINTS
-from tests.drivers import Beside, Own, await_state, beside, is_paused
+from tests.drivers import Beside, Own, await_state, beside, is_paused, paused
 from tests.faults.proxy import FlakyStore, flaky_store
 from tests.stack import Stack, eventually
 
@@ -76,22 +75,8 @@ def _kill(part: str, scene: Scene) -> None:
 
 def _pause(part: str, scene: Scene) -> None:
     scene.stack.await_ready(part)
-    with _paused(scene.stack.pid(part)):
+    with paused(scene.stack.pid(part)):
         time.sleep(scene.random.uniform(1, 8))
-
-
-@contextmanager
-def _paused(pid: int) -> Iterator[None]:
-    """The process and all that it started."""
-    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    for process in family:
-        process.suspend()
-    try:
-        yield
-    finally:
-        for process in family:
-            if process.is_running():
-                process.resume()
 
 
 def _at(order: str, point: str, scene: Scene) -> None:
@@ -113,7 +98,7 @@ def _without_checkpoint(scene: Scene) -> None:
 
 
 def _take_over(scene: Scene) -> None:
-    with beside(scene.stack, "beside") as other, _paused(Own(scene.stack).pid):
+    with beside(scene.stack, "beside") as other, paused(Own(scene.stack).pid):
         await_state(other, "running")
 
 
@@ -140,7 +125,7 @@ def _behind_a_flaky_store(scene: Scene) -> Iterator[tuple[FlakyStore, Beside]]:
     with (
         flaky_store(scene.lake.s3_endpoint, scene.random) as (store, address),
         beside(scene.stack, "beside", SLUICE_S3_ENDPOINT=address) as job,
-        _paused(Own(scene.stack).pid),
+        paused(Own(scene.stack).pid),
     ):
         yield store, job
 

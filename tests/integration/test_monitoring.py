@@ -2,15 +2,14 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
 from infra.monitoring import dashboards
 from infra.native import config
+from tests.drivers import paused
 from tests.stack import Stack, eventually, running_stack
 from tests.unit.test_monitoring import FOREIGN, expressions, metric_names, rules
 
@@ -72,15 +71,3 @@ def test_a_gateway_that_answers_nobody_is_told_to_alertmanager(watched: Stack) -
     assert "GatewayDown" not in told()
     with paused(watched.pid("gateway")):
         eventually(lambda: "GatewayDown" in told(), 300, "the alert at Alertmanager")
-
-
-@contextmanager
-def paused(pid: int) -> Iterator[None]:
-    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    for process in family:
-        process.suspend()
-    try:
-        yield
-    finally:
-        for process in family:
-            process.resume()
