@@ -87,7 +87,6 @@ def test_reader_sees_gold_and_masked_silver_and_changes_nothing(stack: Stack, op
         "insert into silver.users select * from silver.users",
         "drop table silver.users",
         "create table gold.mine (a int)",
-        "alter table silver.orders execute optimize",
         "call lake.system.rollback_to_snapshot('silver', 'users', 1)",
     ):
         assert not may(reader, statement), statement
