@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from infra.access.trino_users import CERTIFICATE, KEYSTORE, replace
+from infra.access.trino_users import CERTIFICATE, KEYSTORE
+from infra.private_files import write_private
 
 LASTS = timedelta(days=397)  # what browsers accept at most
 RENEWED = timedelta(days=30)  # before its end
@@ -58,8 +59,8 @@ def keep(folder: Path, names: Sequence[str]) -> None:
     if public.exists() and (folder / KEYSTORE).exists() and (not _is_ours(public) or serves(public.read_text(), names)):
         return
     key, certificate = self_signed(names)
-    replace(folder / KEYSTORE, key + certificate)
-    replace(public, certificate)
+    write_private(folder / KEYSTORE, key + certificate)
+    write_private(public, certificate)
 
 
 def _is_ours(public: Path) -> bool:

@@ -10,7 +10,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from catalog.contract import Stream
 from catalog.errors import SluiceError
-from catalog.odcs import load_contracts
 from catalog.settings import LakeSettings
 from infra.access.accounts import OPERATOR
 from infra.access.trino_rules import rules
@@ -25,8 +24,8 @@ from infra.access.trino_users import (
     changing,
     give_parts,
     read_users,
-    replace,
 )
+from infra.private_files import write_private
 
 RULES = "rules.json"
 TLS_KEY, TLS_CERTIFICATE = "tls.key", "tls.crt"  # as Kubernetes names them
@@ -50,18 +49,19 @@ class TrinoAccessSettings(BaseSettings):
 
 def make_access(lake: LakeSettings, told: TrinoAccessSettings) -> None:
     """Have everything that Trino reads in its folder. Safe to repeat. Raises SluiceError."""
-    from infra.access import certificate  # imported late: cryptography takes its time
+    from catalog.odcs import load_contracts  # imported late, as cryptography: they take their time
+    from infra.access import certificate
 
     try:
         told.access.mkdir(parents=True, exist_ok=True, mode=0o700)
         if told.tls:
             public = (told.tls / TLS_CERTIFICATE).read_text()
-            replace(told.access / KEYSTORE, (told.tls / TLS_KEY).read_text() + public)
-            replace(told.access / CERTIFICATE, public)
+            write_private(told.access / KEYSTORE, (told.tls / TLS_KEY).read_text() + public)
+            write_private(told.access / CERTIFICATE, public)
         else:
             certificate.keep(told.access, told.names.split(","))
         if told.trust:
-            replace(told.trust / CERTIFICATE, (told.access / CERTIFICATE).read_text())
+            write_private(told.trust / CERTIFICATE, (told.access / CERTIFICATE).read_text())
     except OSError as failure:
         raise SluiceError(f"Trino's certificate: {failure.filename}: {failure.strerror}") from None
     passwords = {OPERATOR: told.password_sluice, BUILDER: told.password_gold, EXPLORER: told.password_explorer}
@@ -83,11 +83,13 @@ def write_rules(folder: Path, streams: Iterable[Stream]) -> None:
     """Replace the rules, which Trino follows within seconds."""
     text = orjson.dumps(rules(sorted(streams, key=lambda stream: stream.name)), option=orjson.OPT_INDENT_2).decode()
     if not (folder / RULES).exists() or (folder / RULES).read_text() != text:
-        replace(folder / RULES, text)
+        write_private(folder / RULES, text)
 
 
 def follow_contracts(settings: LakeSettings) -> None:
     """Let readers see what the contracts say now, where SLUICE_TRINO_ACCESS names the folder of a Trino that asks for passwords."""
+    from catalog.odcs import load_contracts  # imported late: commands that only look at the stack need no contracts
+
     folder = os.environ.get("SLUICE_TRINO_ACCESS")
     if folder and (Path(folder) / RULES).exists():
         write_rules(Path(folder), load_contracts(settings.contracts).values())

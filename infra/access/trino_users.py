@@ -16,6 +16,7 @@ from pathlib import Path
 from catalog.errors import SluiceError
 from infra.access.accounts import OPERATOR
 from infra.access.trino_rules import BUILDERS, ENGINEERS, EXPLORERS, OPERATORS, READERS
+from infra.private_files import write_private
 
 PASSWORDS, GROUPS = "password.db", "group.txt"
 KEYSTORE, CERTIFICATE = "server.pem", "certificate.pem"
@@ -92,8 +93,8 @@ def changing(folder: Path) -> Iterator[list[User]]:
                 if user.group:
                     members.setdefault(user.group, []).append(user.name)
             # Groups first: a user without a group may do nothing, one with a group and no password is nobody.
-            replace(folder / GROUPS, "".join(f"{group}:{','.join(names)}\n" for group, names in members.items()))
-            replace(folder / PASSWORDS, "".join(f"{user.name}:{user.hash}\n" for user in users))
+            write_private(folder / GROUPS, "".join(f"{group}:{','.join(names)}\n" for group, names in members.items()))
+            write_private(folder / PASSWORDS, "".join(f"{user.name}:{user.hash}\n" for user in users))
     except OSError as failure:
         raise SluiceError(f"Trino's users in {folder} cannot be changed: {failure.strerror}") from None
     finally:
@@ -110,14 +111,6 @@ def give_parts(users: list[User], passwords: Mapping[str, str]) -> None:
         if user:
             users.remove(user)
         users.append(User(name, hashed(password), PARTS[name]))
-
-
-def replace(path: Path, text: str) -> None:
-    """Write a file that only this user may read, so that it is there whole or not at all."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    fresh.replace(path)
 
 
 def _lines(file: Path) -> Iterator[tuple[str, str]]:

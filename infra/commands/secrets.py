@@ -1,7 +1,6 @@
 """`sluice secrets`: make the passwords of a stack in containers."""
 
 import base64
-import os
 import secrets as randomness
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ import yaml
 
 from catalog.errors import SluiceError
 from infra.native.config import CHECKOUT
+from infra.private_files import write_private
 
 EXAMPLE = CHECKOUT / ".env.example"
 NAME, TLS_NAME = "sluice-secrets", "trino-tls"
@@ -36,7 +36,7 @@ def secrets(
         complete = filled(text, EXAMPLE.read_text())
         if kubernetes:
             complete = with_certificate(complete)
-        _write(file, complete)
+        write_private(file, complete)
     except UnicodeDecodeError:
         raise SluiceError(f"{file} is not UTF-8 text: name another file with --file") from None
     except OSError as failure:
@@ -107,12 +107,3 @@ def _pem(pair: str) -> tuple[str, str]:
     text = base64.b64decode(pair).decode()
     cut = text.index("-----BEGIN CERTIFICATE-----")
     return text[:cut], text[cut:]
-
-
-def _write(file: Path, text: str) -> None:
-    """Nobody else may read it, not for a moment."""
-    fresh = file.with_name(file.name + ".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as content:
-        content.write(text)
-    fresh.replace(file)

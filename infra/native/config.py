@@ -20,6 +20,7 @@ from infra.access.trino_users import CERTIFICATE
 from infra.native.cache import cache_folder
 from infra.native.components import components
 from infra.native.ports import check_ports, parse_port, port_variable
+from infra.private_files import write_private
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PORT_BASE = 17000
@@ -148,11 +149,7 @@ def save(stack: Stack) -> None:
     """Write the settings; they hold passwords, so nobody else may read them."""
     stack.state.mkdir(parents=True, exist_ok=True)
     document = {name: value for name, value in asdict(stack).items() if name != "state"}
-    fresh = settings_file(stack.state).with_suffix(".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(document, file, indent=1)
-    fresh.replace(settings_file(stack.state))
+    write_private(settings_file(stack.state), json.dumps(document, indent=1))
 
 
 def choose(

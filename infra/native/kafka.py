@@ -1,7 +1,6 @@
 """Apache Kafka in KRaft mode: broker and controller in one process."""
 
 import base64
-import os
 import secrets
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ from infra.native.config import ADMINISTRATOR, LOOPBACK, Stack
 from infra.native.fetch import java_for_spark
 from infra.native.java import class_archive
 from infra.native.part import Part
+from infra.private_files import write_private
 
 LOGGING = """\
 appender.console.type=Console
@@ -157,7 +157,7 @@ def _write_keystore(stack: Stack) -> None:
             f"SLUICE_KAFKA_TLS_KEY={stack.tls['SLUICE_KAFKA_TLS_KEY']!r} is no private key in PKCS#8 without a password: "
             "`openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW` makes one"
         )
-    _write_secret(_keystore(stack), "\n".join(texts.values()))
+    write_private(_keystore(stack), "\n".join(texts.values()))
 
 
 def _prepare(stack: Stack, etc: Path) -> None:
@@ -166,7 +166,7 @@ def _prepare(stack: Stack, etc: Path) -> None:
         _write_keystore(stack)
     (etc / "log4j2.properties").write_text(LOGGING)
     lines = "".join(f"{name}={value}\n" for name, value in properties(stack).items())
-    _write_secret(etc / "server.properties", lines)
+    write_private(etc / "server.properties", lines)
     data = stack.folder("data", "kafka")
     if (data / "meta.properties").exists():
         return
@@ -187,12 +187,3 @@ def _prepare(stack: Stack, etc: Path) -> None:
     if done.returncode:
         reason = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no output"]
         raise SluiceError(f"Kafka's data folder could not be made: {reason[0]}")
-
-
-def _write_secret(file: Path, text: str) -> None:
-    """Nobody else may read it, not for a moment."""
-    fresh = file.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as content:
-        content.write(text)
-    fresh.replace(file)

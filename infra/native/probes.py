@@ -1,6 +1,5 @@
 """Is a part ready? Each probe returns when it is and raises when it is not, and proves what users will do."""
 
-import asyncio
 import base64
 import json
 import ssl
@@ -80,6 +79,8 @@ def kafka(settings: "LakeSettings") -> Probe:
     """Ready when a broker is named to one who has signed in: a fenced broker is not."""
 
     def probe() -> None:
+        import asyncio  # imported late: only the supervisor needs it
+
         asyncio.run(_broker(settings))
 
     return probe

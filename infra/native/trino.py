@@ -3,7 +3,6 @@
 import uuid
 from pathlib import Path
 
-from catalog.odcs import load_each
 from infra.access.accounts import OPERATOR
 from infra.access.trino import plugin_properties, server_properties, write_access
 from infra.access.trino_users import CERTIFICATE, PARTS
@@ -126,7 +125,8 @@ def _prepare(stack: Stack, etc: Path) -> None:
         else:
             (etc / name).unlink(missing_ok=True)
     if stack.trino_asks:
-        from infra.access import certificate  # imported late: cryptography takes its time
+        from catalog.odcs import load_each  # imported late, as cryptography: they take their time
+        from infra.access import certificate
 
         certificate.keep(stack.trino_access, [stack.host, "localhost", LOOPBACK])
         # A contract that can't be read opens nothing; it is no reason to be without Trino.
