@@ -8,11 +8,16 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from catalog.errors import SluiceError
+
 
 def serve(
-    host: str, port: int, registry: CollectorRegistry, health: Callable[[], tuple[bool, dict[str, Any]]]
+    host: str, port: int, setting: str, registry: CollectorRegistry, health: Callable[[], tuple[bool, dict[str, Any]]]
 ) -> ThreadingHTTPServer:
-    """Answer in a thread of its own. `health`: whether all is well (200, else 503), and what /healthz tells."""
+    """Answer in a thread of its own. `health`: whether all is well (200, else 503), and what /healthz tells.
+
+    `setting` is the one that chose the port. Raises SluiceError where nothing can listen there.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -34,6 +39,11 @@ def serve(
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer((host, port), Handler)
+    try:
+        server = ThreadingHTTPServer((host, port), Handler)
+    except OSError as failure:
+        raise SluiceError(
+            f"Metrics can't be told at {host}:{port}: {failure.strerror}. Choose another port by {setting}."
+        ) from failure
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
     return server

@@ -39,4 +39,4 @@ def serve(host: str, port: int, state: dict[str, object]) -> ThreadingHTTPServer
     """Answer /healthz (`state` as it is then) and /metrics in a thread of its own. Trino being away is no failure of this part."""
     for work in WORKS:
         FAILED.labels(work).set(0)
-    return exposition.serve(host, port, REGISTRY, lambda: (True, dict(state)))
+    return exposition.serve(host, port, "SLUICE_GOLD_PORT", REGISTRY, lambda: (True, dict(state)))

@@ -155,12 +155,12 @@ def main() -> int:
     service.log_as_json()
     try:
         settings, pace = lake_settings(), read_settings(GoldSettings)
+        refresher = Refresher(settings, pace, GoldProject(settings, pace.state))
+        gold_metrics.serve(pace.gold_host, pace.gold_port, refresher.health)
     except SluiceError as refused:
         log.error("refused", reason=str(refused))
         return 1
     log.info("started", interval=pace.gold_interval, trino=settings.trino_url)
-    refresher = Refresher(settings, pace, GoldProject(settings, pace.state))
-    gold_metrics.serve(pace.gold_host, pace.gold_port, refresher.health)
     # A statement that runs on in Trino is atomic: waiting for it longer gains nothing.
     service.run_until_told(partial(keep_fresh, refresher), log, GRACE)
     return 0

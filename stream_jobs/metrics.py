@@ -83,4 +83,4 @@ def serve(host: str, port: int, health: Health) -> ThreadingHTTPServer:
         document = health.document()
         return document["state"] in ("running", "standby"), document
 
-    return exposition.serve(host, port, REGISTRY, told)
+    return exposition.serve(host, port, "SLUICE_STREAM_PORT", REGISTRY, told)

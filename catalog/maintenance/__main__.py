@@ -63,10 +63,8 @@ class Maintenance:
         return last is None or datetime.now(UTC) - last >= self._every
 
 
-def run(lake: LakeSettings, settings: MaintenanceSettings, stop: threading.Event) -> None:
+def run(lake: LakeSettings, settings: MaintenanceSettings, health: metrics.Health, stop: threading.Event) -> None:
     """Rounds until `stop` is set. Nothing that a server or a table does ends the loop."""
-    health = metrics.Health()
-    metrics.serve(settings.host, settings.port, health)
     maintenance, tools = Maintenance(lake, settings, health), tools_for(lake)
     failures = 0
     with closing(tools.java):
@@ -89,13 +87,14 @@ def main() -> int:
     """Until SIGTERM or SIGINT; 1 if a setting can't work."""
     service.log_as_json()
     try:
-        lake, settings = lake_settings(), maintenance_settings()
+        lake, settings, health = lake_settings(), maintenance_settings(), metrics.Health()
+        metrics.serve(settings.host, settings.port, health)
     except SluiceError as refused:
         log.error("refused", reason=str(refused))
         return 1
     log.info("started", interval=settings.interval)
     # What is half done is done again or found as orphans: a file that is being merged is not worth a wait.
-    service.run_until_told(partial(run, lake, settings), log, GRACE)
+    service.run_until_told(partial(run, lake, settings, health), log, GRACE)
     return 0
 
 

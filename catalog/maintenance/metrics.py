@@ -95,4 +95,6 @@ class Health:
 
 def serve(host: str, port: int, health: Health) -> ThreadingHTTPServer:
     """Answer /healthz (200, unless maintenance waits for a server: 503) and /metrics in a thread of its own."""
-    return exposition.serve(host, port, REGISTRY, lambda: (health.state != "waiting", health.document()))
+    return exposition.serve(
+        host, port, "SLUICE_MAINTENANCE_PORT", REGISTRY, lambda: (health.state != "waiting", health.document())
+    )

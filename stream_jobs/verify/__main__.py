@@ -21,10 +21,10 @@ def main() -> int:
     try:
         settings = read_settings(VerifySettings)
         watcher = Watcher(lake_settings())
+        serve(settings, watcher)
     except SluiceError as refused:
         print(f"sluice verify: {refused}", file=sys.stderr)  # noqa: T201
         return 1
-    serve(settings, watcher)
     service.run_until_told(partial(keep_checking, watcher, settings), structlog.get_logger("verify"), GRACE)
     return 0
 

@@ -100,7 +100,9 @@ def serve(settings: VerifySettings, watcher: Watcher) -> ThreadingHTTPServer:
     A server that is away is no failure of this part.
     """
     REGISTRY.register(Watched(paths(settings.disks), paths(settings.certificates)))
-    return exposition.serve(settings.host, settings.port, REGISTRY, lambda: (True, watcher.document()))
+    return exposition.serve(
+        settings.host, settings.port, "SLUICE_VERIFY_PORT", REGISTRY, lambda: (True, watcher.document())
+    )
 
 
 def _line(failure: BaseException) -> str:

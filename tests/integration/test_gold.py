@@ -283,7 +283,12 @@ def test_models_of_streams_that_are_not_there_are_left_out(lake: LakeSettings, t
 
 
 def test_the_refresher_waits_for_trino_and_ends_at_once(lake: LakeSettings, tmp_path: Path) -> None:
-    away = {**os.environ, "SLUICE_TRINO_URL": "http://127.0.0.1:9", "SLUICE_STATE": str(tmp_path)}
+    away = {
+        **os.environ,
+        "SLUICE_TRINO_URL": "http://127.0.0.1:9",
+        "SLUICE_STATE": str(tmp_path),
+        "SLUICE_GOLD_PORT": "0",
+    }
     with subprocess.Popen(
         [sys.executable, "-m", "catalog.gold_refresh"], env=away, stdout=subprocess.PIPE, text=True
     ) as loop:

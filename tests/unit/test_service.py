@@ -1,11 +1,14 @@
 """A part that works until it is told to stop, as a process."""
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -48,3 +51,25 @@ def test_it_ends_when_it_is_told_to(work: str, grace: float, last: str) -> None:
         assert process.wait() == 0
     assert [one["event"] for one in told] == ["stopping", "stopped"][: 2 if last == "stopped" else 1]
     assert told[0]["signal"] == "SIGTERM"
+
+
+@pytest.mark.parametrize(
+    ("module", "setting"),
+    [
+        ("catalog.gold_refresh", "SLUICE_GOLD_PORT"),
+        ("catalog.maintenance", "SLUICE_MAINTENANCE_PORT"),
+        ("stream_jobs", "SLUICE_STREAM_PORT"),
+        ("stream_jobs.verify", "SLUICE_VERIFY_PORT"),
+    ],
+)
+def test_a_port_that_is_taken_ends_a_part_in_one_line(module: str, setting: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        surroundings = {**os.environ, setting: port, "SLUICE_STATE": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "-m", module], env=surroundings, capture_output=True, text=True, check=False, timeout=120
+        )
+    assert done.returncode == 1
+    told = done.stdout + done.stderr
+    assert f"127.0.0.1:{port}: Address already in use. Choose another port by {setting}." in told
+    assert "Traceback" not in told
