@@ -18,6 +18,11 @@ settings.register_profile("search", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "sluice"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What shares the stack comes last: it takes its part of the processors while it runs, and is started when it is needed."""
+    items.sort(key=lambda item: "stack" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The whole stack on free ports; tests share it, so each uses records and ids of its own.

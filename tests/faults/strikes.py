@@ -17,7 +17,7 @@ from catalog.settings import LakeSettings
 from stream_jobs.faults import ORDERS, POINTS
 from tests.drivers import Beside, Own, await_state, beside, is_paused, paused
 from tests.faults.proxy import FlakyStore, flaky_store
-from tests.stack import Stack, eventually
+from tests.stack import WAIT, Stack, eventually
 
 PARTS = ("gateway", "kafka", "minio", "postgres", "trino", "stream", "maintenance")
 
@@ -56,10 +56,11 @@ def strikes() -> dict[str, Strike]:
     return found
 
 
-def deck(random: Random, count: int) -> Iterator[tuple[str, Strike]]:
-    """So many strikes: all of them in random order before any comes again."""
+def deck(random: Random, count: int, named: str = "") -> Iterator[tuple[str, Strike]]:
+    """So many strikes (of those whose name holds `named`): all of them in random order before any comes again."""
     while True:
-        cards = list(strikes().items())
+        cards = [(name, strike) for name, strike in strikes().items() if named in name]
+        assert cards, f"no strike is named {named}; there are {', '.join(strikes())}"
         random.shuffle(cards)
         for card in cards:
             if count == 0:
@@ -132,7 +133,7 @@ def _behind_a_flaky_store(scene: Scene) -> Iterator[tuple[FlakyStore, Beside]]:
 
 def _maintain(scene: Scene) -> None:
     tables = (names.table(layer, stream) for stream in scene.streams for layer in names.LAYERS)
-    scene.stack.sluice("maintain", *(part for table in tables for part in ("-t", table)))
+    scene.stack.sluice("maintain", "--wait", WAIT, *(part for table in tables for part in ("-t", table)))
 
 
 def _compact(scene: Scene) -> None:

@@ -1,7 +1,8 @@
 """A stack under load is struck by one fault after another. Afterwards every event is where the sender was told that it is.
 
 `SLUICE_FAULTS` strikes (6 by default, which takes CI some minutes) of the seed `SLUICE_FAULTS_SEED` (1 by default, so that a
-change is judged by what it changes). `SLUICE_FAULTS_REPORT=docs/faults.md` writes what was measured.
+change is judged by what it changes); with `SLUICE_FAULTS_NAMED="kill minio"` those of that name alone.
+`SLUICE_FAULTS_REPORT=docs/faults.md` writes what was measured.
 """
 
 import asyncio
@@ -34,6 +35,7 @@ from tests.streams import add_stream, send
 pytestmark = pytest.mark.stack
 FAULTS = int(os.environ.get("SLUICE_FAULTS", "6"))
 SEED = int(os.environ.get("SLUICE_FAULTS_SEED", "1"))
+NAMED = os.environ.get("SLUICE_FAULTS_NAMED", "")
 EVENTS, ENTITIES = ("struck_events", "struck_more"), ("struck_entities",)
 
 
@@ -48,7 +50,7 @@ def test_every_event_is_where_its_sender_was_told(stack: Stack, contracts: Path,
     await_fresh(scene, "the beginning")
     struck = []
     with sending(lake.gateway_url, streams, run, random) as ledgers:
-        for name, strike in deck(Random(SEED), FAULTS):
+        for name, strike in deck(Random(SEED), FAULTS, NAMED):
             strike(scene)
             over = time.monotonic()
             await_fresh(scene, name)

@@ -28,6 +28,12 @@ def test_a_seed_gives_the_same_strikes_and_all_come_before_one_comes_again() -> 
     assert sorted(names(7, every)) == sorted(strikes())
 
 
+def test_strikes_of_a_name_alone() -> None:
+    assert [name for name, _ in deck(Random(1), 3, "kill minio")] == ["kill minio"] * 3
+    with pytest.raises(AssertionError, match="no strike is named rain; there are kill gateway"):
+        next(deck(Random(1), 1, "rain"))
+
+
 class Brisk(Random):
     """Dice for those in a hurry: what is slow takes no time."""
 
