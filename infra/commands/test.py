@@ -74,7 +74,7 @@ def _start(module: str, *arguments: str, output: IO[bytes] | None = None) -> "su
     # The tests choose their own stack: settings of the caller's must not leak into it.
     own = {"SLUICE_KEEP", "SLUICE_TEST_STATE", "SLUICE_CACHE", "SLUICE_TEST_PORT_BASE", "SLUICE_PYTHON"} | {
         "SLUICE_BUILD_ARGS", "SLUICE_TEST_COMPOSE", "SLUICE_TEST_KUBERNETES", "SLUICE_TEST_IMAGES",
-        "SLUICE_TEST_PATIENCE", "SLUICE_FAULTS", "SLUICE_FAULTS_SEED", "SLUICE_FAULTS_REPORT",
+        "SLUICE_TEST_PATIENCE", "SLUICE_FAULTS", "SLUICE_FAULTS_SEED", "SLUICE_FAULTS_NAMED", "SLUICE_FAULTS_REPORT",
     }  # fmt: skip
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SLUICE_") or key in own}
     command = [sys.executable, "-m", module, *arguments]

@@ -73,9 +73,18 @@ def await_fresh(scene: Scene, after: str) -> None:
     for stream in scene.streams:
         send(scene.stack, stream, [Event(f"fresh-{uuid.uuid4().hex}", orjson.dumps(body(0, 1.0)))])
     ends = eventually(lambda: _ends(scene), 120, f"Kafka answers after {after}")
-    eventually(
-        lambda: all(_reached(scene, stream, ends) for stream in scene.streams), 180, f"silver is fresh after {after}"
-    )
+    try:
+        eventually(
+            lambda: all(_reached(scene, stream, ends) for stream in scene.streams),
+            180,
+            f"silver is fresh after {after}",
+        )
+    except AssertionError as late:
+        stale = [stream for stream in scene.streams if not _reached(scene, stream, ends)]
+        log = (scene.stack.state / "log" / "stream.log").read_text(errors="replace").splitlines()[-40:]
+        raise AssertionError(
+            "\n".join([str(late), f"stale: {stale}", scene.stack.run("status").stdout, *log])
+        ) from late
 
 
 def _ends(scene: Scene) -> dict[str, dict[int, tuple[int, int]]] | None:
