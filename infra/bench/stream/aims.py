@@ -12,7 +12,7 @@ AIMS: dict[str, tuple[Aim, ...]] = {
     "steady": (
         Aim("HTTP → Trino, p50 in s", 1.0, False, lambda f: _fresh(f, "p50")),
         Aim("HTTP → Trino, p95 in s", 2.0, False, lambda f: _fresh(f, "p95")),
-        Aim("HTTP → Trino, greatest in s", 5.0, False, lambda f: _fresh(f, "max")),
+        Aim("HTTP → Trino, greatest in s", 5.0, False, lambda f: _greatest(f)),
         Aim("events that SQL does not find", 0, False, lambda f: f["steady"]["freshness"]["unseen"]),
         Aim("steady: memory of the job, MB", 1500, False, lambda f: f["steady"]["rss_mb"]),
         Aim("files of a partition, after an hour", 20, False, lambda f: _after_an_hour(f, "settled_files")),
@@ -44,6 +44,13 @@ def judged(found: Figures) -> list[Figures]:
 def _fresh(found: Figures, quantile: str) -> float | None:
     value: float | None = found["steady"]["freshness"]["seconds"].get(quantile)
     return value
+
+
+def _greatest(found: Figures) -> float | None:
+    """Trino is asked after some commits: the slowest one may be another."""
+    fresh = found["steady"]["freshness"]
+    values: list[float] = [fresh[kind]["max"] for kind in ("seconds", "commit_seconds") if "max" in fresh[kind]]
+    return max(values, default=None)
 
 
 def _after_an_hour(found: Figures, figure: str) -> float | None:
