@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from pyiceberg.exceptions import NoSuchTableError
 
@@ -14,7 +14,7 @@ from catalog.progress import table_progress
 from catalog.settings import LakeSettings
 
 # Seconds until a stream that failed tries again, for the first time and at most: a try restarts the query for all.
-FIRST, LONGEST = 5.0, 600.0
+FIRST, LONGEST = 5.0, 120.0
 
 
 class Rests:
@@ -41,6 +41,10 @@ class Rests:
         """The streams whose time has not come, with the reason."""
         now = self._clock()
         return {stream: self._reasons[stream] for stream, until in list(self._until.items()) if until > now}
+
+    def moved(self, streams: Collection[str], at_work: Collection[str]) -> bool:
+        """Whether one that is at work has failed, or one of the others may try again; some may since before the work began."""
+        return self.resting().keys() & set(streams) != set(streams) - set(at_work)
 
     def forget_times(self) -> None:
         """Let all try again at once: a contract changed, or the servers are back."""

@@ -11,14 +11,18 @@ from stream_jobs.commit import FencedError
 log = structlog.get_logger()
 
 
-def raise_unless_single(failures: Mapping[str, BaseException], streams: Collection[str], rests: Rests) -> None:
+def raise_unless_single(
+    failures: Mapping[str, BaseException], tried: Collection[str], streams: Collection[str], rests: Rests
+) -> None:
     """Set the streams aside that failed, where others did not. Raises FencedError if one was fenced off, and the first failure
-    where none of `streams` is left. Records that Kafka lost are the stream's own failure in any case."""
+    where several were `tried` and none went well, or where none of `streams` is left. Records that Kafka lost are the stream's own
+    failure in any case."""
     for failure in failures.values():
         if isinstance(failure, FencedError):
             raise failure
+    all_failed = len(failures) >= len(tried) and (len(tried) > 1 or len(streams) == 1)
     for name, failure in failures.items():
-        if len(failures) >= len(streams) and not isinstance(failure, GoneError):
+        if all_failed and not isinstance(failure, GoneError):
             raise failure
         rests.failed(name, first_line(failure))
         log.error("set-aside", stream=name, reason=first_line(failure), kind=type(failure).__name__)

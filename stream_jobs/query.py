@@ -115,7 +115,8 @@ class Batches:
             if (writer := self._writers.get(topic)) is not None
         }
         failures = {name: failure for name, future in running.items() if (failure := future.exception()) is not None}
-        raise_unless_single(failures, [writer.stream.name for writer in self._writers.values()], self._rests)
+        everyone = [writer.stream.name for writer in self._writers.values()]
+        raise_unless_single(failures, running.keys(), everyone, self._rests)
         for name in failures:
             del self._writers[names.topic(name)]
         for name in running.keys() - failures:

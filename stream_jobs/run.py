@@ -128,8 +128,8 @@ class Job:
         writers, starting = self._ready(spark, {n: stream for n, stream in contracts.items() if n not in aside})
         aside |= self.rests.resting()
         self._show(contracts, aside)
-        resting = self.rests.resting().keys()
-        lost = bronze_offsets(self.lake, self.lost & resting)
+        applied = contracts.keys() - waiting.keys()
+        lost = bronze_offsets(self.lake, self.lost & (applied - writers.keys()))
 
         def changed() -> bool:
             if contracts_fingerprint(self.lake.contracts) != fingerprint:
@@ -140,7 +140,7 @@ class Job:
             if lost and bronze_offsets(self.lake, lost) != lost:
                 self.rests.forget_times()  # somebody decided to go on without what Kafka lost
                 return True
-            return self.rests.resting().keys() != resting  # one failed, or one may try again
+            return self.rests.moved(applied, writers)
 
         if not writers:
             self.health.become("running", _told(aside) or "no stream is applied yet: run `sluice apply`", ())
@@ -184,7 +184,7 @@ class Job:
 
         futures = {name: self.pool.submit(ready, stream) for name, stream in streams.items()}
         failures = {name: failure for name, future in futures.items() if (failure := future.exception()) is not None}
-        raise_unless_single(failures, streams, self.rests)
+        raise_unless_single(failures, streams, streams, self.rests)
         self.lost -= streams.keys()
         self.lost |= {name for name, failure in failures.items() if isinstance(failure, GoneError)}
         done = {name: future.result() for name, future in futures.items() if name not in failures}

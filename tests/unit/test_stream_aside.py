@@ -44,21 +44,42 @@ def test_a_stream_that_did_well_starts_anew() -> None:
     assert rests.resting() == {}
 
 
-def test_one_of_several_is_set_aside() -> None:
+@pytest.mark.parametrize("tried", [["orders"], ["orders", "users"]])
+def test_one_of_several_is_set_aside(tried: list[str]) -> None:
     rests = Rests(Clock())
-    raise_unless_single({"orders": ValueError("no such table\nat line 5")}, ["orders", "users"], rests)
+    raise_unless_single({"orders": ValueError("no such table\nat line 5")}, tried, ["orders", "users"], rests)
     assert rests.resting() == {"orders": "no such table"}
 
 
 def test_where_all_fail_a_server_is_away() -> None:
     rests = Rests(Clock())
     with pytest.raises(OSError, match="connection refused"):
-        raise_unless_single({"orders": OSError("connection refused")}, ["orders"], rests)
+        raise_unless_single({"orders": OSError("connection refused")}, ["orders"], ["orders"], rests)
     assert rests.resting() == {}
+
+
+def test_where_all_fail_that_were_tried_a_server_is_away_though_others_had_nothing_to_do() -> None:
+    rests = Rests(Clock())
+    failures = {"orders": OSError("the disk is full"), "users": OSError("the disk is full")}
+    with pytest.raises(OSError, match="full"):
+        raise_unless_single(failures, failures.keys(), ["orders", "users", "earthquakes"], rests)
+    assert rests.resting() == {}
+
+
+def test_work_ends_when_one_fails_and_when_one_may_try_again_even_if_it_might_before_the_work_began() -> None:
+    clock = Clock()
+    rests = Rests(clock)
+    assert not rests.moved(["orders", "users"], ["orders", "users"])
+    rests.failed("orders", "no such table")
+    assert rests.moved(["orders", "users"], ["orders", "users"])
+    assert not rests.moved(["orders", "users"], ["users"])
+    assert not rests.moved(["users"], ["users"])  # the contract of the other one is gone
+    clock.now = FIRST
+    assert rests.moved(["orders", "users"], ["users"])
 
 
 def test_a_fenced_writer_stops_the_job_whatever_else_failed() -> None:
     rests = Rests(Clock())
     failures = {"users": OSError("timed out"), "orders": FencedError("another writer")}
     with pytest.raises(FencedError):
-        raise_unless_single(failures, ["orders", "users", "earthquakes"], rests)
+        raise_unless_single(failures, failures, ["orders", "users", "earthquakes"], rests)
