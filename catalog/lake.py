@@ -62,6 +62,7 @@ def file_system(settings: LakeSettings) -> S3FileSystem:
         endpoint_override=endpoint.netloc,
         scheme=endpoint.scheme,
         allow_bucket_creation=True,
+        allow_delayed_open=True,  # a small file is one call, not the three of an upload in parts
     )
 
 

@@ -17,6 +17,8 @@ bronze ≥ quarantine ≥ silver in every partition, and silver's offsets say wh
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from py4j.java_gateway import JavaObject
@@ -54,15 +56,14 @@ class LakeTable:
         self.identifier = identifier
         self.path = f"{catalog}.{identifier}"
         self._spark = spark
-        self._jvm: Any = spark._jvm
+        self._known = _Known.of(spark)
         activate(spark)
-        self.java: Any = self._jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(spark._jsparkSession, self.path)
+        self.java: Any = self._known.load(spark._jsparkSession, self.path)
 
     def progress(self) -> Progress:
         """The state of the newest snapshot that carries offsets."""
         self.java.refresh()
-        ancestors = self._jvm.org.apache.iceberg.util.SnapshotUtil.currentAncestors(self.java)
-        return newest(ancestors)
+        return newest(self._known.ancestors(self.java))
 
     def commit(
         self, staged: Staged, base: Progress, offsets: Offsets, totals: Totals, read_at: int | None = None
@@ -80,7 +81,7 @@ class LakeTable:
         if staged.deletes:
             # A compaction that rewrote a file since we looked up positions in it would leave the deletes dangling.
             update = update.validateFromSnapshot(read_at).validateDeletedFiles()
-            update = update.validateDataFilesExist(_list(self._jvm, staged.into))
+            update = update.validateDataFilesExist(self._known.list_of(staged.into))
         update.set(names.P_OFFSETS, encode_offsets(offsets))
         update.set(names.P_TOTALS, encode_totals(totals))
         ensure_callback_server_started(self._spark.sparkContext._gateway)
@@ -103,13 +104,11 @@ class LakeTable:
 
         Data files that only those snapshots had stay: to find them is maintenance's work, and costs more than all else.
         """
-        level = self._jvm.org.apache.iceberg.ExpireSnapshots.CleanupLevel.METADATA_ONLY
         update = self.java.expireSnapshots().expireOlderThan(cut.older_than).retainLast(cut.retain)
-        update.cleanupLevel(level).commit()
+        update.cleanupLevel(self._known.metadata_only).commit()
 
     def _content_file(self, described: str) -> JavaObject:
-        iceberg = self._jvm.org.apache.iceberg
-        return iceberg.ContentFileParser.fromJson(iceberg.util.JsonUtil.mapper().readTree(described), self.java.specs())
+        return self._known.content_file(self._known.json.readTree(described), self.java.specs())
 
     def _refused(self, failure: Py4JJavaError, fence: Unmoved) -> Exception:
         java = failure.java_exception
@@ -121,8 +120,34 @@ class LakeTable:
         return FilesLateError(reason) if fence.late else RowsMovedError(reason)
 
 
-def _list(jvm: Any, values: Iterable[str]) -> Any:
-    found = jvm.java.util.ArrayList()
-    for value in values:
-        found.add(value)
-    return found
+@dataclass(frozen=True)
+class _Known:
+    """What is used of Java, looked up once: py4j searches all jars for each part of a dotted name, each time."""
+
+    load: Any
+    ancestors: Any
+    content_file: Any
+    json: JavaObject
+    metadata_only: JavaObject
+    array_list: Any
+
+    @staticmethod
+    @lru_cache(maxsize=1)
+    def of(spark: SparkSession) -> "_Known":
+        """The same ones for all tables of a session."""
+        jvm: Any = spark._jvm
+        iceberg = jvm.org.apache.iceberg
+        return _Known(
+            load=iceberg.spark.Spark3Util.loadIcebergTable,
+            ancestors=iceberg.util.SnapshotUtil.currentAncestors,
+            content_file=iceberg.ContentFileParser.fromJson,
+            json=iceberg.util.JsonUtil.mapper(),
+            metadata_only=iceberg.ExpireSnapshots.CleanupLevel.METADATA_ONLY,
+            array_list=jvm.java.util.ArrayList,
+        )
+
+    def list_of(self, values: Iterable[str]) -> JavaObject:
+        found: JavaObject = self.array_list()
+        for value in values:
+            found.add(value)
+        return found

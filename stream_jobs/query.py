@@ -69,7 +69,7 @@ class Batches:
             if self._settled.is_set():
                 raise RuntimeError("the query is being stopped")
             try:
-                rows = bronze_rows(records.select(*KAFKA_COLUMNS).toArrow())
+                rows = bronze_rows(records.toArrow())
                 metrics.PHASE.labels("read").observe(time.monotonic() - started)
                 self._await()
                 self._writing = self._pool.submit(self._write, rows, batch, started)
@@ -170,6 +170,7 @@ def start(
         .option("kafkaConsumer.pollTimeoutMs", "60000")
         .option("kafka.max.partition.fetch.bytes", str(8 * 1024 * 1024))
         .load()
+        .select(*KAFKA_COLUMNS)  # here, once, and not of each batch
     )
     writer = source.writeStream.foreachBatch(batches).queryName("sluice")
     writer = writer.option("checkpointLocation", checkpoint.as_uri())

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import lru_cache
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -31,8 +32,14 @@ def make_session(lake: LakeSettings, stream: StreamSettings, name: str = "sluice
 
 def activate(session: SparkSession) -> None:
     """Make this session the calling thread's own. Spark finds catalogs by the active session, and a new thread has none."""
+    _setter(session)(session._jsparkSession)
+
+
+@lru_cache(maxsize=1)
+def _setter(session: SparkSession) -> Any:
+    """Looked up once: py4j searches all jars for each part of a dotted name, each time, and one search keeps the others waiting."""
     jvm: Any = session._jvm
-    jvm.org.apache.spark.sql.classic.SparkSession.setActiveSession(session._jsparkSession)
+    return jvm.org.apache.spark.sql.classic.SparkSession.setActiveSession
 
 
 def _configuration(lake: LakeSettings, stream: StreamSettings, jars: list[str]) -> dict[str, str]:

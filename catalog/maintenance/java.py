@@ -39,6 +39,8 @@ class JavaTables:
         self._lake = lake
         self._gateway: Any = None
         self._catalog: Any = None
+        self._content_file: Any = None
+        self._json: Any = None
 
     def rewrite(
         self,
@@ -91,13 +93,15 @@ class JavaTables:
         return self._catalog.loadTable(name)
 
     def _file(self, table: Any, described: str) -> Any:
-        iceberg = self._gateway.jvm.org.apache.iceberg
-        return iceberg.ContentFileParser.fromJson(iceberg.util.JsonUtil.mapper().readTree(described), table.specs())
+        return self._content_file(self._json.readTree(described), table.specs())
 
     def _opened(self) -> Any:
         if self._gateway is None:
             self._gateway = _start()
             jvm = self._gateway.jvm
+            # Looked up once: py4j searches all jars for each part of a dotted name, each time.
+            self._content_file = jvm.org.apache.iceberg.ContentFileParser.fromJson
+            self._json = jvm.org.apache.iceberg.util.JsonUtil.mapper()
             properties = jvm.java.util.HashMap()
             for name, value in _properties(self._lake).items():
                 properties.put(name, value)

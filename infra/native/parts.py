@@ -20,7 +20,7 @@ from infra.native.config import (
     trino_credentials,
 )
 from infra.native.kafka import kafka_part
-from infra.native.part import YIELDS_HOUSEKEEPING, YIELDS_READERS, Part
+from infra.native.part import YIELDS, YIELDS_MOST, Part
 from infra.native.postgres import postgres_part
 from infra.native.trino import trino_part
 
@@ -218,7 +218,7 @@ def _maintenance(stack: Stack) -> Part:
         "catalog.maintenance",
         shown="/healthz",
         environment=credentials(stack, "maintenance"),
-        yields=YIELDS_HOUSEKEEPING,
+        yields=YIELDS,
     )
 
 
@@ -230,7 +230,7 @@ def _gold(stack: Stack) -> Part:
         *("-m", "catalog.gold_refresh"),
         shown="/healthz",
         environment=trino_credentials(stack, BUILDER),
-        yields=YIELDS_READERS,
+        yields=YIELDS,
     )
 
 
@@ -243,7 +243,7 @@ def _verify(stack: Stack) -> Part:
         "stream_jobs.verify",
         shown="/healthz",
         environment=credentials(stack, "verify"),
-        yields=YIELDS_HOUSEKEEPING,
+        yields=YIELDS_MOST,
     )
 
 

@@ -12,7 +12,7 @@ from infra.native.components import components
 from infra.native.config import LOOPBACK, Stack, parse_memory, trino_password
 from infra.native.fetch import java_for_trino
 from infra.native.java import class_archive
-from infra.native.part import YIELDS_READERS, Part
+from infra.native.part import YIELDS, Part
 
 ACCOUNT = "trino"
 
@@ -63,7 +63,7 @@ def trino_part(stack: Stack) -> Part:
         memory=stack.memory["trino"],
         needs=("catalog",),
         directory=stack.folder("data", "trino"),
-        yields=YIELDS_READERS,
+        yields=YIELDS,
         prepare=lambda: _prepare(stack, etc),
         stop_limit=45,  # the first end writes the class archive
     )

@@ -24,10 +24,6 @@ class Micro:
     def __init__(self, rows: int) -> None:
         self._rows = rows
 
-    def select(self, *columns: str) -> "Micro":
-        assert columns == KAFKA_COLUMNS
-        return self
-
     def toArrow(self) -> pa.Table:  # noqa: N802 (Spark's name)
         at = datetime(2026, 11, 21, tzinfo=UTC)
         kinds = (pa.string(), pa.int32(), pa.int64(), pa.timestamp("us", "UTC"), pa.binary(), HEADERS)
