@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyarrow.fs import FileSystem
+
+from catalog import parquet
 
 Positions = NDArray[np.int64]
 NONE: Positions = np.empty(0, dtype=np.int64)
@@ -22,10 +23,7 @@ SCHEMA = pa.schema(
 
 def read(files: FileSystem, path: str) -> dict[str, Positions]:
     """The positions that one delete file names, by data file, in order."""
-    with (
-        files.open_input_file(path.split("://", 1)[1]) as source,
-        pq.ParquetFile(source, pre_buffer=True, read_dictionary=["file_path"]) as file,
-    ):
+    with parquet.opened(files, path, pre_buffer=True, read_dictionary=["file_path"]) as file:
         return by_file(file.read(columns=["file_path", "pos"], use_threads=False))
 
 

@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyarrow.fs import FileSystem
 from pyiceberg.catalog import Catalog
 from pyiceberg.expressions import In
 from pyiceberg.table import Table
 
-from catalog import position_deletes
+from catalog import parquet, position_deletes
 from catalog.data_files import PartitionValues, partition_values
 from catalog.position_deletes import Positions
 from stream_jobs.file_cache import FileCache
@@ -186,10 +185,7 @@ class Held:
 
     def _read_columns(self, path: str) -> pa.Table:
         """As a file, for a data set would take columns from its folders' names. A column that is younger than the file is null."""
-        with (
-            self._store.open_input_file(path.split("://", 1)[1]) as source,
-            pq.ParquetFile(source, pre_buffer=True) as file,
-        ):
+        with parquet.opened(self._store, path, pre_buffer=True) as file:
             found = file.read(columns=list(self.columns))
         for name in self.columns:
             if name not in found.column_names:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow.fs import FileSystem
 
+from catalog import parquet
 from catalog.data_files import FileForm
 from catalog.maintenance.compaction import File, Group
 from catalog.position_deletes import NONE, Positions
@@ -84,10 +85,7 @@ def _living(
 ) -> Iterator[pa.RecordBatch]:
     for source in sources:
         dead, first = moved[source.path].dead, 0
-        with (
-            files.open_input_file(source.path.split("://", 1)[1]) as opened,
-            pq.ParquetFile(opened, pre_buffer=False) as file,
-        ):
+        with parquet.opened(files, source.path, pre_buffer=False) as file:
             if file.metadata.num_rows != source.rows:
                 raise FormError(
                     f"{source.path} has {file.metadata.num_rows} rows where its manifest says {source.rows}"
