@@ -20,7 +20,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "sluice"))
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What shares the stack comes last: it takes its part of the processors while it runs, and is started when it is needed."""
-    items.sort(key=lambda item: "stack" in getattr(item, "fixturenames", ()))
+
+    def shares(item: pytest.Item) -> bool:
+        # A module may have a stack of its own by that name.
+        return "stack" in getattr(item, "fixturenames", ()) and not hasattr(getattr(item, "module", None), "stack")
+
+    items.sort(key=shares)
 
 
 @pytest.fixture(scope="session")
