@@ -10,6 +10,10 @@ from random import Random
 import orjson
 
 from catalog.errors import SluiceError
+from catalog.odcs import load_contracts
+from catalog.settings import BUNDLED_CONTRACTS
+from infra.bench.events import Source
+from infra.demo.sets import demo_sets
 from ingest_gateway.client import Client, Event, Retry
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -34,11 +38,12 @@ class Ledger:
 class Sender:
     """Sends to one stream until it is told to stop. An event's id tells the run, the stream and the event's place in it."""
 
-    def __init__(self, url: str, stream: str, run: str, random: Random) -> None:
+    def __init__(self, url: str, stream: str, run: str, random: Random, demo: Source | None = None) -> None:
         self._url = url
         self._random = random
         self._prefix = f"{run}-{stream}-"
         self._stream = stream
+        self._demo = demo
         self._sent: list[Event] = []
         self.ledger = Ledger()
         self.over = threading.Event()
@@ -61,7 +66,8 @@ class Sender:
         if self._sent and self._random.random() < 0.05:
             return self._random.choice(self._sent[-2_000:])
         n = len(self._sent)
-        event = Event(f"{self._prefix}{n:07}", orjson.dumps(body(n, self._random.random())))
+        payload = payload_of(self._demo) if self._demo else orjson.dumps(body(n, self._random.random()))
+        event = Event(f"{self._prefix}{n:07}", payload)
         self._sent.append(event)
         return event
 
@@ -73,10 +79,25 @@ def body(n: int, chance: float) -> Mapping[str, object]:
     return {"item": f"item-{n % ENTITIES}", "quantity": quantity, "at": at.isoformat()}
 
 
+def demo_of(stream: str) -> Source:
+    """Records of one of the demo's streams, which gold is made of."""
+    return next(
+        Source(one, "demo") for one in demo_sets(load_contracts(BUNDLED_CONTRACTS)) if one.stream.name == stream
+    )
+
+
+def payload_of(demo: Source) -> bytes:
+    """The next record's."""
+    (event,) = demo.take(1)
+    return event.payload
+
+
 @contextmanager
-def sending(url: str, streams: list[str], run: str, random: Random) -> Iterator[dict[str, Ledger]]:
-    """A sender for each stream, until the end of the block."""
-    senders = {stream: Sender(url, stream, run, Random(random.random())) for stream in streams}
+def sending(
+    url: str, streams: list[str], demos: Mapping[str, Source], run: str, random: Random
+) -> Iterator[dict[str, Ledger]]:
+    """A sender for each stream, until the end of the block; those in `demos` send such records."""
+    senders = {stream: Sender(url, stream, run, Random(random.random()), demos.get(stream)) for stream in streams}
     threads = [threading.Thread(target=sender.run, name=f"sender of {stream}") for stream, sender in senders.items()]
     for thread in threads:
         thread.start()

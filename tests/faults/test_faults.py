@@ -6,6 +6,7 @@ change is judged by what it changes); with `SLUICE_FAULTS_NAMED="kill minio"` th
 """
 
 import asyncio
+import json
 import os
 import time
 import uuid
@@ -26,7 +27,7 @@ from catalog.settings import LakeSettings
 from ingest_gateway.client import Event
 from tests.drivers import Own, await_state
 from tests.faults.accounts import check_entities, check_events
-from tests.faults.load import body, sending
+from tests.faults.load import body, demo_of, payload_of, sending
 from tests.faults.report import Struck, table
 from tests.faults.strikes import Scene, deck
 from tests.stack import WAIT, Stack, eventually
@@ -36,20 +37,20 @@ pytestmark = pytest.mark.stack
 FAULTS = int(os.environ.get("SLUICE_FAULTS", "6"))
 SEED = int(os.environ.get("SLUICE_FAULTS_SEED", "1"))
 NAMED = os.environ.get("SLUICE_FAULTS_NAMED", "")
-EVENTS, ENTITIES = ("struck_events", "struck_more"), ("struck_entities",)
+EVENTS, ENTITIES, DEMO = ("struck_events", "struck_more"), ("struck_entities",), ("orders",)
 
 
 @pytest.mark.timeout(600 + 300 * FAULTS)
 def test_every_event_is_where_its_sender_was_told(stack: Stack, contracts: Path, lake: LakeSettings) -> None:
     print(f"\nSLUICE_FAULTS={FAULTS} SLUICE_FAULTS_SEED={SEED}")
     random, run = Random(SEED), uuid.uuid4().hex[:8]
-    streams = [*EVENTS, *ENTITIES]
-    for stream in streams:
+    streams, demos = [*EVENTS, *ENTITIES, *DEMO], {stream: demo_of(stream) for stream in DEMO}
+    for stream in (*EVENTS, *ENTITIES):
         add_stream(stack, contracts, stream, entity=stream in ENTITIES)
     scene = Scene(stack, lake, open_catalog(lake), streams, random)
     await_fresh(scene, "the beginning")
     struck = []
-    with sending(lake.gateway_url, streams, run, random) as ledgers:
+    with sending(lake.gateway_url, streams, demos, run, random) as ledgers:
         for name, strike in deck(Random(SEED), FAULTS, NAMED):
             strike(scene)
             over = time.monotonic()
@@ -57,8 +58,12 @@ def test_every_event_is_where_its_sender_was_told(stack: Stack, contracts: Path,
             struck.append(Struck(name, time.monotonic() - over))
             print(f"{name}: fresh again after {struck[-1].seconds:.1f} s", flush=True)
     await_state(Own(stack), "running")
-    stack.sluice("verify", "--deep", "--wait", WAIT, *(part for stream in streams for part in ("-s", stream)))
-    for stream in EVENTS:
+    reports = json.loads(
+        stack.sluice("verify", "--deep", "--json", "--wait", WAIT, *(part for s in streams for part in ("-s", s)))
+    )
+    assert not [(report["stream"], report["unchecked"]) for report in reports if report["unchecked"]]
+    assert {report["stream"] for report in reports} == {*streams, "gold"}
+    for stream in (*EVENTS, *DEMO):
         check_events(lake, stream, run, ledgers[stream])
     for stream in ENTITIES:
         check_entities(lake, stream, run, ledgers[stream])
@@ -71,7 +76,8 @@ def test_every_event_is_where_its_sender_was_told(stack: Stack, contracts: Path,
 def await_fresh(scene: Scene, after: str) -> None:
     """An event that is sent now to each stream is in silver: the chain works again, from end to end."""
     for stream in scene.streams:
-        send(scene.stack, stream, [Event(f"fresh-{uuid.uuid4().hex}", orjson.dumps(body(0, 1.0)))])
+        payload = payload_of(demo_of(stream)) if stream in DEMO else orjson.dumps(body(0, 1.0))
+        send(scene.stack, stream, [Event(f"fresh-{uuid.uuid4().hex}", payload)])
     ends = eventually(lambda: _ends(scene), 120, f"Kafka answers after {after}")
     try:
         eventually(
