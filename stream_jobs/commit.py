@@ -35,6 +35,9 @@ from stream_jobs.files import Staged
 from stream_jobs.session import activate
 
 ICEBERG = "org.apache.iceberg"
+# What Iceberg would say in each snapshot's summary, always the same. A table's metadata lists all its snapshots, and each commit
+# writes that list and reads it again: without these words it is a fifth shorter.
+NEEDLESS = ("iceberg-version", "engine-name", "engine-version", "app-name", "app-id")
 
 
 class FencedError(Exception):
@@ -59,6 +62,8 @@ class LakeTable:
         self._known = _Known.of(spark)
         activate(spark)
         self.java: Any = self._known.load(spark._jsparkSession, self.path)
+        for word in NEEDLESS:  # said anew by each catalog that is opened, as the one of this table may have been
+            self._known.context.remove(word)
 
     def progress(self) -> Progress:
         """The state of the newest snapshot that carries offsets."""
@@ -126,6 +131,7 @@ class _Known:
 
     load: Any
     ancestors: Any
+    context: Any
     content_file: Any
     json: JavaObject
     metadata_only: JavaObject
@@ -140,6 +146,7 @@ class _Known:
         return _Known(
             load=iceberg.spark.Spark3Util.loadIcebergTable,
             ancestors=iceberg.util.SnapshotUtil.currentAncestors,
+            context=iceberg.EnvironmentContext,
             content_file=iceberg.ContentFileParser.fromJson,
             json=iceberg.util.JsonUtil.mapper(),
             metadata_only=iceberg.ExpireSnapshots.CleanupLevel.METADATA_ONLY,

@@ -27,7 +27,7 @@ from stream_jobs.failures import first_line, raise_unless_single
 from stream_jobs.lag import Lag
 from stream_jobs.metrics import SET_ASIDE, Health, serve
 from stream_jobs.query import Batches, report, start
-from stream_jobs.session import make_session
+from stream_jobs.session import end_session, make_session
 from stream_jobs.settings import StreamSettings
 from stream_jobs.source import claim
 from stream_jobs.writer import StreamWriter
@@ -87,7 +87,7 @@ class Job:
             if self.lease is not None:
                 self.lease.close()
             if _alive(spark):
-                spark.stop()
+                end_session(spark)
         return 0
 
     def _wait_for_lease(self) -> None:

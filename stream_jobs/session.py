@@ -1,7 +1,9 @@
 """The Spark session: Iceberg's JDBC catalog `lake`, S3 and Kafka, with bounded memory."""
 
 import os
+import subprocess
 import sys
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +13,9 @@ from catalog.java import java_home, spark_jars
 from catalog.lake import jdbc_uri
 from catalog.settings import LakeSettings
 from stream_jobs.settings import StreamSettings, scratch
+
+# Seconds that the JVM may take to end.
+LAST_WORDS = 50
 
 
 def make_session(lake: LakeSettings, stream: StreamSettings, name: str = "sluice-stream") -> SparkSession:
@@ -23,11 +28,23 @@ def make_session(lake: LakeSettings, stream: StreamSettings, name: str = "sluice
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     builder = SparkSession.builder.appName(name).master(f"local[{stream.slots}]")
-    for key, value in _configuration(lake, stream, jars).items():
+    for key, value in _configuration(stream, jars).items():
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
+    # Not at the start: what is given there stands in the JVM's command line, which anybody on the machine may read.
+    for key, value in _catalog(lake).items():
+        session.conf.set(key, value)
     return session
+
+
+def end_session(session: SparkSession) -> None:
+    """Stop Spark and wait until its JVM has ended, which at its first end keeps the classes that it loaded for later starts."""
+    jvm = session.sparkContext._gateway.proc
+    session.stop()
+    jvm.stdin.close()  # it ends when nobody can speak to it any more
+    with suppress(subprocess.TimeoutExpired):
+        jvm.wait(LAST_WORDS)
 
 
 def activate(session: SparkSession) -> None:
@@ -42,9 +59,7 @@ def _setter(session: SparkSession) -> Any:
     return jvm.org.apache.spark.sql.classic.SparkSession.setActiveSession
 
 
-def _configuration(lake: LakeSettings, stream: StreamSettings, jars: list[str]) -> dict[str, str]:
-    catalog = f"spark.sql.catalog.{lake.catalog_name}"
-    address, user, password = jdbc_uri(lake.catalog_uri)
+def _configuration(stream: StreamSettings, jars: list[str]) -> dict[str, str]:
     local = scratch()
     (local / "spark").mkdir(parents=True, exist_ok=True)
     return {
@@ -76,6 +91,13 @@ def _configuration(lake: LakeSettings, stream: StreamSettings, jars: list[str]) 
         "spark.sql.streaming.metricsEnabled": "false",
         "spark.sql.streaming.minBatchesToRetain": "2",
         "spark.sql.streaming.stopTimeout": "30s",
+    }
+
+
+def _catalog(lake: LakeSettings) -> dict[str, str]:
+    catalog = f"spark.sql.catalog.{lake.catalog_name}"
+    address, user, password = jdbc_uri(lake.catalog_uri)
+    return {
         catalog: "org.apache.iceberg.spark.SparkCatalog",
         f"{catalog}.type": "jdbc",
         f"{catalog}.uri": address,

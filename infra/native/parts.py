@@ -1,7 +1,10 @@
 """The parts of a stack, in the order in which data flows through them, and what each waits for."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
+from pathlib import Path
 
 from catalog.errors import SluiceError
 from infra.access.accounts import OPERATOR
@@ -19,6 +22,7 @@ from infra.native.config import (
     parse_memory,
     trino_credentials,
 )
+from infra.native.java import class_archive
 from infra.native.kafka import kafka_part
 from infra.native.part import YIELDS, YIELDS_MOST, Part
 from infra.native.postgres import postgres_part
@@ -189,13 +193,17 @@ def _stream(stack: Stack) -> Part:
     from infra.native.fetch import java_for_spark
 
     url = f"http://{stack.address('stream')}"
+    runtime = java_for_spark(cache_folder())
     return Part(
         name="stream",
         command=_python("-m", "stream_jobs"),
         environment={
             **credentials(stack, "stream"),
-            "JAVA_HOME": str(java_for_spark(cache_folder()).home),
+            "JAVA_HOME": str(runtime.home),
             "PYSPARK_PYTHON": sys.executable,
+            "SLUICE_STREAM_JAVA_OPTIONS": " ".join(
+                (*class_archive(runtime, _spark_classes()), os.environ.get("SLUICE_STREAM_JAVA_OPTIONS", ""))
+            ).strip(),
             "SLUICE_STREAM_MEMORY": stack.memory["stream"],
             "SPARK_LOCAL_IP": stack.bind,
         },
@@ -205,8 +213,14 @@ def _stream(stack: Stack) -> Part:
         url=f"{url}/healthz",
         memory=stack.memory["stream"],
         needs=NEEDS["stream"],
-        stop_limit=45,
+        stop_limit=60,  # the first end writes the class archive
     )
+
+
+def _spark_classes() -> Path:
+    """Where the classes that Spark loads are kept: they belong to the jars, and to those of this environment's pyspark."""
+    environment = sha256(sys.prefix.encode()).hexdigest()[:12]
+    return components()["spark-jars"].folder(cache_folder()) / f"spark-{environment}.jsa"
 
 
 def _maintenance(stack: Stack) -> Part:

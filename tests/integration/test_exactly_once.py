@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
+import psutil
 import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
@@ -22,7 +23,7 @@ from catalog.lake import file_system, open_catalog
 from catalog.progress import Progress, Totals
 from catalog.settings import LakeSettings, read_settings
 from ingest_gateway.client import Event
-from stream_jobs.commit import FencedError, FilesLateError, LakeTable, RowsMovedError
+from stream_jobs.commit import NEEDLESS, FencedError, FilesLateError, LakeTable, RowsMovedError
 from stream_jobs.faults import POINTS
 from stream_jobs.files import Position, TableFiles
 from stream_jobs.session import make_session
@@ -96,10 +97,22 @@ def test_a_kill_of_any_server_loses_nothing(stack: Stack, pair: tuple[str, str])
     stack.sluice("verify", "--wait", WAIT, "-s", pair[0], "-s", pair[1])
 
 
+def test_a_job_starts_from_the_classes_that_one_before_it_kept(stack: Stack) -> None:
+    """Half of what a start costs is the reading of classes; the first job that ends by itself keeps them in a file."""
+    before = stack.pid("stream")
+    stack.sluice("restart", "stream")
+    stack.await_ready("stream", other_than=before)
+    (jvm,) = (child for child in psutil.Process(stack.pid("stream")).children(True) if child.name() == "java")
+    assert any("spark-" in mapped.path and mapped.path.endswith(".jsa") for mapped in jvm.memory_maps())
+
+
 @pytest.fixture(scope="module")
 def spark(lake: LakeSettings) -> Iterator[SparkSession]:
     """A Spark session of the test's own on the stack's lake, as a second driver would have."""
     session = make_session(lake, read_settings(StreamSettings), "test")
+    command = Path(f"/proc/{session.sparkContext._gateway.proc.pid}/cmdline").read_text()
+    assert "SparkSubmit" in command
+    assert lake.s3_secret_key not in command, "anybody on the machine may read it"
     yield session
     session.stop()
 
@@ -118,6 +131,10 @@ def test_of_two_writers_on_one_state_the_second_is_fenced_off(
         row = {"item": "a", "quantity": 1, "at": datetime.now(UTC), "_kafka_partition": 0, "_kafka_offset": 0}
         staged = [files.write(pa.Table.from_pylist([row])) for _ in range(3)]
     after = one.commit(staged[0], base_one, {0: 1}, Totals(rows=1, silver=1))
+    snapshot = catalog.load_table(identifier).current_snapshot()
+    assert snapshot is not None
+    assert snapshot.summary is not None
+    assert not set(NEEDLESS) & set(snapshot.summary.additional_properties), "each commit writes these words anew"
     with pytest.raises(FencedError, match=r'offsets \{"0":1\} where this one started from \{\}'):
         two.commit(staged[1], base_two, {0: 1}, Totals(rows=1, silver=1))
     assert query.rows(lake, f"select count(*) as n from {identifier}")[0]["n"] == 1
