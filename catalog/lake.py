@@ -1,7 +1,7 @@
 """Open the lake: the bucket, the two tables of Iceberg's JDBC catalog, and pyiceberg's view of it."""
 
 from functools import lru_cache
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import psycopg
 from pyarrow.fs import FileType, S3FileSystem
@@ -12,6 +12,7 @@ from catalog.names import BRONZE, GOLD, OPS, QUARANTINE, SILVER
 from catalog.settings import LakeSettings
 
 # Version V1 of the JDBC catalog's schema, as Iceberg's Java code creates it; with it Trino can keep views.
+TLS_WORDS = ("sslmode", "sslrootcert", "sslcert", "sslkey")
 CATALOG_TABLES = """
 create table if not exists iceberg_tables (
     catalog_name varchar(255) not null,
@@ -93,10 +94,16 @@ def sqlalchemy_uri(uri: str) -> str:
 
 
 def jdbc_uri(uri: str) -> tuple[str, str, str]:
-    """(JDBC address, user, password) of a postgresql:// address, for the JVM's driver."""
+    """(JDBC address, user, password) of a postgresql:// address, for the JVM's driver.
+
+    What the address says of TLS goes with it, in the same words; the rest of its query is for libpq alone.
+    """
     parts = urlsplit(uri)
-    address = f"jdbc:postgresql://{parts.hostname}:{parts.port or 5432}{parts.path}"
-    return address, parts.username or "", parts.password or ""
+    encryption = urlencode([(name, value) for name, value in parse_qsl(parts.query) if name in TLS_WORDS])
+    address = (
+        f"jdbc:postgresql://{parts.hostname}:{parts.port or 5432}{parts.path}{'?' if encryption else ''}{encryption}"
+    )
+    return address, unquote(parts.username or ""), unquote(parts.password or "")
 
 
 def database_refusal(uri: str, failure: psycopg.Error) -> str:

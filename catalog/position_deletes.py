@@ -21,15 +21,20 @@ SCHEMA = pa.schema(
 )
 
 
+def read_rows(files: FileSystem, path: str) -> pa.Table:
+    """file_path (a dictionary) and pos of one delete file, which hold little more than the file does."""
+    with parquet.opened(files, path, pre_buffer=True, read_dictionary=["file_path"]) as file:
+        return file.read(columns=["file_path", "pos"], use_threads=False)
+
+
 def read(files: FileSystem, path: str) -> dict[str, Positions]:
     """The positions that one delete file names, by data file, in order."""
-    with parquet.opened(files, path, pre_buffer=True, read_dictionary=["file_path"]) as file:
-        return by_file(file.read(columns=["file_path", "pos"], use_threads=False))
+    return by_file(read_rows(files, path))
 
 
 def by_file(rows: pa.Table) -> dict[str, Positions]:
     """`rows`: file_path and pos."""
-    column = rows.column("file_path").combine_chunks()
+    column = rows.unify_dictionaries().column("file_path").combine_chunks()
     if isinstance(column, pa.ChunkedArray):  # combining no chunks leaves it as it is
         return {}
     encoded = column if isinstance(column, pa.DictionaryArray) else column.dictionary_encode()
@@ -42,13 +47,13 @@ def by_file(rows: pa.Table) -> dict[str, Positions]:
     }  # fmt: skip
 
 
-def merged(parts: list[Mapping[str, Positions]]) -> dict[str, Positions]:
-    """All positions of several delete files, each once."""
-    collected: dict[str, list[Positions]] = {}
-    for part in parts:
-        for path, positions in part.items():
-            collected.setdefault(path, []).append(positions)
-    return {path: np.unique(np.concatenate(found)) for path, found in collected.items()}
+def merged(parts: list[pa.Table]) -> dict[str, Positions]:
+    """All positions of several delete files, by data file, in order, each once. `parts`: file_path and pos."""
+    if not parts:
+        return {}
+    return {
+        path: np.unique(found) for path, found in by_file(pa.concat_tables(parts, promote_options="default")).items()
+    }
 
 
 def rows_of(positions: Mapping[str, Positions]) -> pa.Table:

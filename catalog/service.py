@@ -9,6 +9,8 @@ from typing import Any
 
 import structlog
 
+OUT_OF_MEMORY = 12  # ENOMEM
+
 
 def log_as_json() -> None:
     """JSON lines on standard output, one event each. Once, at start."""
@@ -37,7 +39,15 @@ def run_until_told(work: Callable[[threading.Event], None], log: Any, grace: flo
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
+    sys.unraisablehook = _end_where_a_thread_cannot_begin
     loop = threading.Thread(target=work, args=(stop,), daemon=True)
     loop.start()
     loop.join()
     log.info("stopped")
+
+
+def _end_where_a_thread_cannot_begin(failure: Any) -> None:
+    """A thread that has no memory to begin is one that others wait for for ever: the process ends, and is started again."""
+    sys.__unraisablehook__(failure)
+    if issubclass(failure.exc_type, MemoryError):
+        os._exit(OUT_OF_MEMORY)

@@ -13,8 +13,9 @@ from catalog.data_files import partition_values
 from catalog.maintenance.compaction import File, by_place
 from catalog.maintenance.expiry import Commit
 
-# Manifests that are remembered: they never change, and a look at a table finds few new ones.
-MANIFESTS = 5_000
+# Files of manifests that are remembered, about half a kilobyte each: manifests never change, and a look at a table finds few new
+# ones. They are counted by their files, for each merge of a large table's manifests lists them all anew.
+FILES = 100_000
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Inventories:
 
     def __init__(self) -> None:
         self._read: OrderedDict[str, tuple[tuple[File, ...], tuple[File, ...]]] = OrderedDict()
+        self.held = 0
 
     def of(self, table: Table) -> Inventory:
         """Raises ValueError where a table has equality deletes, which nothing here understands."""
@@ -70,11 +72,16 @@ class Inventories:
                 raise ValueError("it has equality deletes, which only an engine that understands them can merge")
             found = tuple(files[DataFileContent.DATA]), tuple(files[DataFileContent.POSITION_DELETES])
             self._read[manifest.manifest_path] = found
-            while len(self._read) > MANIFESTS:
-                self._read.popitem(last=False)
+            self.held += _weight(found)
+            while self.held > FILES and len(self._read) > 1:
+                self.held -= _weight(self._read.popitem(last=False)[1])
         else:
             self._read.move_to_end(manifest.manifest_path)
         return found
+
+
+def _weight(found: tuple[tuple[File, ...], tuple[File, ...]]) -> int:
+    return 1 + sum(map(len, found))
 
 
 def _file(table: Table, entry: ManifestEntry, times: dict[int, int]) -> File:

@@ -17,8 +17,9 @@ from pyiceberg.types import IntegerType, LongType, NestedField, StringType, Stru
 
 from catalog import position_deletes
 from catalog.data_files import FileForm
-from catalog.maintenance import orphans
-from catalog.maintenance.compaction import Group
+from catalog.maintenance import deletes, inventory, orphans
+from catalog.maintenance.compaction import File, Group
+from catalog.maintenance.deletes import DeadRows
 from catalog.maintenance.inventory import Inventories, history
 from catalog.maintenance.rewrite import FormError, merge
 from catalog.names import P_OFFSETS
@@ -110,8 +111,40 @@ def test_delete_files_say_again_what_was_written(table: Table) -> None:
     assert {name: rows.tolist() for name, rows in again.items()} == {name: rows.tolist() for name, rows in dead.items()}
     assert b"s3://b/a.parquet".hex().upper() in described
     assert size == Path(path.split("://")[1]).stat().st_size
-    both = position_deletes.merged([again, {"s3://b/a.parquet": np.array([0, 2])}])
-    assert both["s3://b/a.parquet"].tolist() == [0, 2]
+    more = pa.table({"file_path": pa.array(["s3://b/a.parquet"] * 2).dictionary_encode(), "pos": [2, 0]})
+    both = position_deletes.merged([position_deletes.read_rows(FILES, path), more])
+    assert {name: rows.tolist() for name, rows in both.items()} == {
+        "s3://b/x.parquet": [1, 5, 9],
+        "s3://b/a.parquet": [0, 2],
+    }
+
+
+def test_what_is_remembered_of_files_is_bounded(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many delete files that each name many data files, and manifests that list them all, are what an hour of updates leaves."""
+    written = []
+    for number in range(3):
+        dead = {f"s3://b/{name}.parquet": np.array([number]) for name in range(200)}
+        path = f"{table.location()}/data/d{number}.parquet"
+        Path(path.split("://")[1]).parent.mkdir(exist_ok=True)
+        _, size = FileForm(table).write_deletes(FILES, path, 0, (), dead)
+        written.append(File(path, 0, (), size, 200, number))
+    rows = DeadRows(FILES)
+    wanted = rows.of(written)
+    assert len(wanted) == 200
+    assert all(found.tolist() == [0, 1, 2] for found in wanted.values())
+    assert rows.held < 3 * 40_000, "little more than the names themselves"
+    monkeypatch.setattr(deletes, "MOST", 1)
+    few = DeadRows(FILES)
+    assert few.of(written).keys() == wanted.keys()
+    assert few.held < 40_000, "the last one alone"
+
+    for start in (0, 10, 20):
+        add(table, range(start, start + 10))
+    all_files = Inventories().of(table)
+    monkeypatch.setattr(inventory, "FILES", 1)
+    one = Inventories()
+    assert one.of(table) == all_files
+    assert one.held == 2, "one manifest and its file"
 
 
 def test_orphans_are_old_files_that_no_snapshot_knows(table: Table, tmp_path: Path) -> None:

@@ -12,7 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from catalog import service
+
 PROGRAM = """
+import _thread
+import threading
+
 import structlog
 from catalog import service
 
@@ -24,6 +29,15 @@ def deaf(stop):
     log.info("working")
     while True:
         stop.wait(1)
+
+def starved(stop):
+    # What CPython does where a new thread finds no memory to begin in.
+    class Unborn(threading.Thread):
+        def _bootstrap(self):
+            raise MemoryError
+    log.info("working")
+    _thread.start_new_thread(Unborn()._bootstrap, ())
+    stop.wait()
 
 service.log_as_json()
 log = structlog.get_logger()
@@ -51,6 +65,12 @@ def test_it_ends_when_it_is_told_to(work: str, grace: float, last: str) -> None:
         assert process.wait() == 0
     assert [one["event"] for one in told] == ["stopping", "stopped"][: 2 if last == "stopped" else 1]
     assert told[0]["signal"] == "SIGTERM"
+
+
+def test_a_thread_that_finds_no_memory_to_begin_ends_the_process() -> None:
+    """Whoever waits for such a thread waits for ever: maintenance stood still so, and seemed to be well."""
+    with running("starved", 500) as process:
+        assert process.wait(60) == service.OUT_OF_MEMORY
 
 
 @pytest.mark.parametrize(
