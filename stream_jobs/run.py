@@ -21,6 +21,7 @@ from catalog.lease import Lease
 from catalog.maintenance.settings import maintenance_settings
 from catalog.odcs import load_each
 from catalog.settings import LakeSettings
+from catalog.turns import Turns
 from stream_jobs.aside import Rests, bronze_offsets, unapplied
 from stream_jobs.commit import FencedError
 from stream_jobs.failures import first_line, raise_unless_single
@@ -52,6 +53,7 @@ class Job:
         self.stages = ThreadPoolExecutor(THREADS, "stage")
         self.rests = Rests()
         self.lag = Lag()
+        self.turns = Turns(lake)
         self.lost: set[str] = set()
         self.lease: Lease | None = None
         self.yielded = ""
@@ -176,7 +178,7 @@ class Job:
 
         def ready(stream: Stream) -> tuple[StreamWriter, dict[int, int]]:
             claim(catalog, stream.name, cluster)
-            writer = StreamWriter(spark, catalog, stream, files, self.stages, age)
+            writer = StreamWriter(spark, catalog, stream, files, self.stages, age, self.turns.give_way)
             for outcome in writer.catch_up(self.settings.max_batch_rows):
                 report([outcome], -1, 0.0, self.lag)
             self.lag.reached(stream.name, writer.complete, time.monotonic())

@@ -1,7 +1,7 @@
 """One stream's way through a batch: bronze → quarantine → silver, and the catching up after a crash."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -65,10 +65,12 @@ class StreamWriter:
         files: FileSystem,
         pool: Executor,
         snapshot_age: timedelta = timedelta(minutes=5),
+        give_way: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.stream = stream
         self._snapshot_age = snapshot_age
         self._batches = crc32(stream.name.encode()) % EXPIRE_EVERY  # so that the streams take turns
+        self._give_way = give_way
         self._catalog = catalog.name
         self._tables = catalog
         self._tidying: Future[None] = Future()
@@ -143,6 +145,8 @@ class StreamWriter:
 
     def _complete(self, batch: Slice, offsets: Offsets, in_bronze: "Future[None] | None") -> Outcome:
         """Judge and stage first, so that the commits follow each other closely."""
+        if self.stream.kind == "entity":  # only deletes disturb a compaction
+            self._give_way(self._silver.identifier)
         judged = self._judged(batch)
         with PHASE.labels("commit").time():
             if in_bronze is not None:

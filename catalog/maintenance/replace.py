@@ -2,12 +2,14 @@
 
 The rows are written as of one snapshot. Meanwhile the stream may delete more of them, by their old places. So the last step, which
 is quick, is made on the newest snapshot: what was deleted since is carried over to the rows' new places, and Iceberg checks
-that nothing was deleted after that very snapshot. If something was, this step alone is done again. (The stream's own commits
+that nothing was deleted after that very snapshot. If something was, this step alone is done again, and the stream gives way to it
+(`catalog.turns`). (The stream's own commits
 check that the files in which they found rows are still there, and look the rows up again if not.)
 """
 
 import time
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -50,7 +52,9 @@ def replace(tools: Tools, identifier: str, form: FileForm, group: Group) -> Repl
     merged = merge(tools.files, form, group, tools.dead.of(group.deletes))
     for tried in range(1, TRIES + 1):
         try:
-            left = _commit(tools, identifier, form, group, merged, begun)
+            # Who has lost once asks the stream to give way.
+            with tools.turn(identifier) if tried > 1 else nullcontext():
+                left = _commit(tools, identifier, form, group, merged, begun)
         except ConflictError as lost:
             if tried == TRIES or isinstance(lost, GoneError):
                 orphans.remove(tools.files, [merged.path] if merged.path else [])

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import psycopg
 import structlog
@@ -23,6 +24,7 @@ from catalog.maintenance.settings import maintenance_settings
 from catalog.maintenance.tools import FAILED, NOTHING, ORPHANS, PLANNED, Done, Tools
 from catalog.ops_tables import MAINTENANCE
 from catalog.settings import LakeSettings
+from catalog.turns import taken
 
 NAMESPACES = (*names.LAYERS, names.OPS)
 PURPOSE = "maintenance"
@@ -41,8 +43,9 @@ def tools_for(lake: LakeSettings, *, dry_run: bool = False) -> Tools:
     """Clients of the lake; the JVM starts with the first commit."""
     files = file_system(lake)
     return Tools(
-        open_catalog(lake), files, JavaTables(lake), maintenance_settings(), Inventories(), DeadRows(files), dry_run
-    )
+        open_catalog(lake), files, JavaTables(lake), maintenance_settings(), Inventories(), DeadRows(files),
+        partial(taken, lake), dry_run,
+    )  # fmt: skip
 
 
 def by_hand(

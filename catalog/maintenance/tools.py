@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -28,6 +29,7 @@ class Tools:
     settings: MaintenanceSettings
     inventories: Inventories
     dead: DeadRows
+    turn: Callable[[str], AbstractContextManager[None]]
     dry_run: bool = False
 
     def load(self, identifier: str) -> tuple[Table, Inventory]:

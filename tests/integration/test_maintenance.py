@@ -7,6 +7,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
+from structlog.testing import capture_logs
 
 from catalog import ops_tables, query
 from catalog.lake import open_catalog
@@ -28,6 +30,7 @@ from catalog.ops_tables import MAINTENANCE
 from catalog.progress import encode_offsets, table_progress
 from catalog.settings import LakeSettings
 from catalog.tables import PROPERTIES
+from catalog.turns import Turns, taken
 from tests.stack import Stack
 
 pytestmark = pytest.mark.stack
@@ -151,6 +154,52 @@ def test_rows_that_are_deleted_while_they_are_merged_stay_deleted(
     inventory = Inventories().of(table.refresh())
     assert (len(inventory.data), len(inventory.deletes)) == (1, 1)
     assert table_progress(table).offsets == OFFSETS
+
+
+def test_a_compaction_gets_its_turn_beside_a_stream_that_deletes_all_the_time(
+    lake: LakeSettings, table: Table, tools: Tools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a turn it would lose each of its tries, as it did beside an hour of updates, and files would pile up."""
+    for part in range(1, 8):
+        add(table, range(10 * part, 10 * part + 10))
+    query.rows(lake, f"delete from {identifier(table)} where n = 79")
+    turns, left = Turns(lake), list(range(79))
+
+    def meanwhile(step: str) -> None:
+        if step == "before-commit" and not turns.is_taken(identifier(table)):
+            query.rows(lake, f"delete from {identifier(table)} where n = {left.pop()}")
+
+    monkeypatch.setattr(replace, "point", meanwhile)
+    (done,) = work.compact(tools, identifier(table))
+    assert (done.outcome, done.detail) == (DONE, "try 2")
+    assert numbers(lake, table) == left == list(range(78))
+    assert not turns.is_taken(identifier(table)), "it is given back"
+
+
+def test_a_stream_gives_way_but_not_for_ever(lake: LakeSettings) -> None:
+    one, patient, hasty = (uuid.uuid4().hex for _ in range(3))
+    turns = Turns(lake, patience=600)
+    turns.give_way(one)
+    with ThreadPoolExecutor(1) as pool:
+        with taken(lake, one):
+            turns.give_way(patient)
+            waiting = pool.submit(turns.give_way, one)
+            with pytest.raises(TimeoutError):
+                waiting.result(0.5)
+        waiting.result(60)
+    soon = Turns(lake, patience=0)
+    with taken(lake, hasty), capture_logs() as told:
+        soon.give_way(hasty)
+        soon.give_way(hasty)
+    assert [line["table"] for line in told] == [hasty], "the second time it does not even wait"
+    with taken(lake, hasty), capture_logs() as told:
+        soon.give_way(hasty)
+    assert not told, "who was unheeded is heeded again only when a look has found that it let go"
+    soon.give_way(hasty)
+    with taken(lake, hasty), capture_logs() as told:
+        soon.give_way(hasty)
+    assert told
+    Turns(lake.model_copy(update={"catalog_uri": "postgresql://nobody@127.0.0.1:1/lake"})).give_way(one)
 
 
 def test_files_that_somebody_else_rewrote_meanwhile_are_left_alone(
