@@ -61,7 +61,14 @@ class Turns:
         with self._one:
             try:
                 if self._connection is None:
-                    self._connection = psycopg.connect(self._lake.catalog_uri, autocommit=True, connect_timeout=10)
+                    self._connection = psycopg.connect(
+                        self._lake.catalog_uri,
+                        autocommit=True,
+                        connect_timeout=10,
+                        keepalives_idle=10,
+                        keepalives_interval=5,
+                        tcp_user_timeout=25_000,  # milliseconds until a machine that says nothing counts as gone
+                    )
                 # The lock of a transaction: it is given back as the statement ends.
                 row = self._connection.execute(
                     "select pg_try_advisory_xact_lock_shared(%s)", (_key(self._lake, table),)
