@@ -1,6 +1,7 @@
 """The Spark session: Iceberg's JDBC catalog `lake`, S3 and Kafka, with bounded memory."""
 
 import os
+import shlex
 import subprocess
 import sys
 from contextlib import suppress
@@ -70,11 +71,12 @@ def _configuration(stream: StreamSettings, jars: list[str]) -> dict[str, str]:
         "spark.driver.extraClassPath": ":".join(jars),
         # The JVM moves bytes and commits; it is not where rows are computed. The second compiler would take more of the
         # processor in the first minutes than all else together, for code that is not hot.
-        "spark.driver.extraJavaOptions": " ".join(
+        # Folders may have blanks in their names; Spark takes quotes as a shell does.
+        "spark.driver.extraJavaOptions": shlex.join(
             [
                 "-XX:+UseSerialGC",
                 "-XX:TieredStopAtLevel=1",
-                *stream.java_options.split(),
+                *shlex.split(stream.java_options),
                 f"-Dderby.system.home={local}",
             ]
         ),

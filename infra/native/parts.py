@@ -1,6 +1,7 @@
 """The parts of a stack, in the order in which data flows through them, and what each waits for."""
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
@@ -201,9 +202,9 @@ def _stream(stack: Stack) -> Part:
             **credentials(stack, "stream"),
             "JAVA_HOME": str(runtime.home),
             "PYSPARK_PYTHON": sys.executable,
-            "SLUICE_STREAM_JAVA_OPTIONS": " ".join(
-                (*class_archive(runtime, _spark_classes()), os.environ.get("SLUICE_STREAM_JAVA_OPTIONS", ""))
-            ).strip(),
+            # What the user wants comes last, and so counts.
+            "SLUICE_STREAM_JAVA_OPTIONS": shlex.join(class_archive(runtime, _spark_classes()))
+            + f" {os.environ.get('SLUICE_STREAM_JAVA_OPTIONS', '')}",
             "SLUICE_STREAM_MEMORY": stack.memory["stream"],
             "SPARK_LOCAL_IP": stack.bind,
         },
