@@ -46,6 +46,9 @@ class LakeSettings(BaseSettings):
         None, description="PEM of whom to trust for Trino's certificate; empty: those whom the machine trusts"
     )
     gateway_url: str = "http://127.0.0.1:8000"
+    gateway_ca: Path | None = Field(
+        None, description="PEM of whom to trust for the gateway's certificate; empty: those whom everybody does"
+    )
     contracts: Path = BUNDLED_CONTRACTS
     topic_partitions: int = Field(2, ge=1, le=10_000)
     topic_replication: int = Field(1, ge=1, le=10)
@@ -66,7 +69,7 @@ class LakeSettings(BaseSettings):
             raise ValueError("expected s3://BUCKET/PREFIX")
         return value.rstrip("/")
 
-    @field_validator("kafka_ca", "trino_ca", mode="before")
+    @field_validator("kafka_ca", "trino_ca", "gateway_ca", mode="before")
     @classmethod
     def _may_be_empty(cls, value: object) -> object:
         return value or None

@@ -11,7 +11,7 @@ import uvicorn
 from catalog import kafka_client
 from catalog.errors import SluiceError
 from catalog.settings import lake_settings
-from ingest_gateway import logs, tracing
+from ingest_gateway import logs, tls, tracing
 from ingest_gateway.api_keys import read_keys
 from ingest_gateway.connections import Connection, allow_connections
 from ingest_gateway.settings import GatewaySettings, gateway_settings
@@ -35,6 +35,7 @@ def main() -> int:
         if settings.spool is not None:
             folders.prepare(settings.spool)
         tracing.wanted()
+        tls.certificate_of(settings)
     except SluiceError as failure:
         sys.stderr.write(f"{failure}\n")
         return 1
@@ -67,6 +68,7 @@ def _serve(settings: GatewaySettings) -> None:
         loop="uvloop",
         http=Connection,
         ws="none",
+        ssl_context_factory=tls.context if settings.tls_certificate is not None else None,
         access_log=False,
         log_config=None,
         server_header=False,

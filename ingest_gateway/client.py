@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -18,6 +19,7 @@ import msgspec
 import orjson
 
 from catalog.errors import SluiceError
+from catalog.trust import trusted
 
 BATCH = "application/cloudevents-batch+json"
 TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
@@ -97,6 +99,7 @@ class _Protocol:
     stream: str
     source: str = "/sluice/client"
     key: str | None = None
+    ca: Path | None = None
     retry: Retry = field(default_factory=Retry)
     on_wait: Callable[[str, float], None] | None = None
     clock: Callable[[], float] = time.monotonic
@@ -127,6 +130,11 @@ class _Protocol:
                     return [Verdict(events[0].id, "refused", errors=(Fault("", _detail(reply)),))]
                 if reply.status_code not in TRANSIENT:
                     raise SluiceError(f"{self.address} answered {reply.status_code}: {_detail(reply)}")
+            if "CERTIFICATE_VERIFY_FAILED" in str(reply):
+                raise SluiceError(
+                    f"{self.url} shows a certificate that is not believed ({reply}): name the authority that signed it in "
+                    "SLUICE_GATEWAY_CA"
+                )
             reason, asked = _trouble(reply)
             wait = self.retry.wait(tries, asked)
             if self.clock() + wait > deadline:
@@ -164,7 +172,9 @@ class Client:
 
     def __init__(self, url: str, stream: str, *, timeout: float = 60.0, **options: Any) -> None:
         self._protocol = _Protocol(url, stream, **options)
-        self._http = httpx.Client(timeout=timeout, headers=self._protocol.headers)
+        self._http = httpx.Client(
+            timeout=timeout, headers=self._protocol.headers, verify=trusted(self._protocol.ca, "SLUICE_GATEWAY_CA")
+        )
 
     def send(self, events: Sequence[Event]) -> list[Verdict]:
         """A verdict for each event, in order."""
@@ -202,7 +212,9 @@ class AsyncClient:
 
     def __init__(self, url: str, stream: str, *, timeout: float = 60.0, **options: Any) -> None:
         self._protocol = _Protocol(url, stream, **options)
-        self._http = httpx.AsyncClient(timeout=timeout, headers=self._protocol.headers)
+        self._http = httpx.AsyncClient(
+            timeout=timeout, headers=self._protocol.headers, verify=trusted(self._protocol.ca, "SLUICE_GATEWAY_CA")
+        )
 
     async def send(self, events: Sequence[Event]) -> list[Verdict]:
         """A verdict for each event, in order."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from starlette.types import Scope
 
 from catalog.settings import LakeSettings
+from ingest_gateway import tls
 from ingest_gateway.access import Access
 from ingest_gateway.broker import Broker
 from ingest_gateway.callers import ANONYMOUS, Caller
@@ -58,6 +59,7 @@ class Gateway:
         watch = asyncio.create_task(self.streams.watch(self.settings.contract_poll, self._count_contracts))
         keys = asyncio.create_task(self.access.watch(self.settings.contract_poll))
         flush = asyncio.create_task(self._flush_each_second())
+        certificate = asyncio.create_task(tls.watch(self.settings))
         _spare_the_collector()
         try:
             yield
@@ -65,6 +67,7 @@ class Gateway:
             watch.cancel()
             keys.cancel()
             flush.cancel()
+            certificate.cancel()
             self.flush_metrics()
             if self.spool is not None:
                 await self.spool.close()

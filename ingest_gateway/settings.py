@@ -23,6 +23,8 @@ class GatewaySettings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="address to bind")
     port: int = Field(default=8000, ge=1, le=65535, description="port to bind")
+    tls_certificate: Path | None = Field(default=None, description="PEM file, with its chain; without one: plain HTTP")
+    tls_key: Path | None = Field(default=None, description="PEM file of its key, without a password")
     workers: int = Field(default=1, ge=1, le=64, description="processes that share the port")
     authentication: Literal["off", "required"] = Field(default="off", description="whether a caller must have a key")
     keys: Path | None = Field(default=None, description="file of API keys, which `sluice keys` writes")
@@ -95,7 +97,7 @@ class GatewaySettings(BaseSettings):
             )
         )
 
-    @field_validator("spool", "max_connections_by_address", mode="before")
+    @field_validator("spool", "max_connections_by_address", "tls_certificate", "tls_key", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
@@ -160,6 +162,12 @@ class GatewaySettings(BaseSettings):
                 f"oidc_issuer {self.oidc_issuer!r} is no https address: whoever is on the way could replace its keys. Where "
                 "that is safe, name the keys themselves in oidc_jwks_url"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _certificate_has_its_key(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together: set both, or none for plain HTTP")
         return self
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,6 +18,7 @@ from catalog import kafka_client, query
 from catalog.errors import SluiceError
 from catalog.names import topic
 from catalog.settings import LakeSettings
+from catalog.trust import trusted
 
 PATIENCE = 2.0
 
@@ -43,7 +45,7 @@ class Ends:
 def health(_settings: LakeSettings, trino_url: str) -> list[Health]:
     """All parts at once; no answer within 2 s is `away`."""
     checks = (
-        ("Gateway", lambda: _http(f"{_settings.gateway_url}/readyz")),
+        ("Gateway", lambda: _http(f"{_settings.gateway_url}/readyz", _settings.gateway_ca)),
         ("Kafka", lambda: _tcp(_settings.kafka_bootstrap.split(",")[0])),
         ("Stream job", _stream_job),
         ("Object store", lambda: _http(f"{_settings.s3_endpoint}/minio/health/live")),
@@ -101,9 +103,11 @@ def _timed(name: str, check: object) -> Health:
     return Health(name, state, detail, round((time.monotonic() - started) * 1000, 1))
 
 
-def _http(url: str) -> tuple[str, str]:
+def _http(url: str, ca: Path | None = None) -> tuple[str, str]:
     try:
-        answer = httpx.get(url, timeout=PATIENCE, trust_env=False)
+        answer = httpx.get(url, timeout=PATIENCE, trust_env=False, verify=trusted(ca, "SLUICE_GATEWAY_CA"))
+    except SluiceError as refused:
+        return "unknown", str(refused)
     except httpx.HTTPError as failure:
         return "away", f"no answer at {_shown(url)} ({type(failure).__name__})"
     if answer.is_success:

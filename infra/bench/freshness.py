@@ -71,7 +71,7 @@ async def freshness(
     share = -(-rate // (BATCHES_PER_SECOND * len(sources)))
     started = loop.time()
     counts = await asyncio.gather(
-        *(_send(lake.gateway_url, one, share, started, seconds, answered[one.stream], tick) for one in sources)
+        *(_send(lake, one, share, started, seconds, answered[one.stream], tick) for one in sources)
     )
     took = loop.time() - started
     await asyncio.sleep(LAST_WAY)
@@ -92,11 +92,18 @@ async def freshness(
 
 
 async def _send(
-    url: str, source: Source, share: int, started: float, seconds: int, answered: Answers, tick: Callable[[], None]
+    lake: LakeSettings,
+    source: Source,
+    share: int,
+    started: float,
+    seconds: int,
+    answered: Answers,
+    tick: Callable[[], None],
 ) -> int:
     """How many were sent."""
     loop = asyncio.get_running_loop()
-    async with AsyncClient(url, source.stream, key=os.environ.get("SLUICE_API_KEY")) as client:
+    key = os.environ.get("SLUICE_API_KEY")
+    async with AsyncClient(lake.gateway_url, source.stream, key=key, ca=lake.gateway_ca) as client:
         for turn in range(seconds * BATCHES_PER_SECOND):
             await asyncio.sleep(max(0.0, started + turn / BATCHES_PER_SECOND - loop.time()))
             verdicts = await client.send(source.take(share))

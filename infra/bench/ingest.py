@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from catalog.settings import LakeSettings
+from catalog.trust import trusted
 from infra.demo.sets import demo_sets
 
 BATCH, SIDE_BY_SIDE = 500, 4
@@ -24,7 +25,10 @@ async def ingest(lake: LakeSettings, streams: Mapping[str, Any], events: int) ->
     queue = iter(bodies)
     key = {"x-api-key": os.environ["SLUICE_API_KEY"]} if "SLUICE_API_KEY" in os.environ else {}
     async with httpx.AsyncClient(
-        headers={"content-type": "application/x-ndjson", **key}, timeout=60, trust_env=False
+        headers={"content-type": "application/x-ndjson", **key},
+        timeout=60,
+        trust_env=False,
+        verify=trusted(lake.gateway_ca, "SLUICE_GATEWAY_CA"),
     ) as client:
 
         async def sender() -> int:

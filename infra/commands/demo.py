@@ -109,7 +109,8 @@ def _send(sets: list[DemoSet], url: str, console: Console) -> None:
 async def _deliver(one: DemoSet, url: str, update: Callable[[Tally], None]) -> Tally:
     ids = iter(one.ids)
     key = os.environ.get("SLUICE_API_KEY")
-    async with AsyncClient(url, one.stream.name, source="/sluice/demo", key=key, retry=Retry(60)) as client:
+    ca = lake_settings().gateway_ca
+    async with AsyncClient(url, one.stream.name, source="/sluice/demo", key=key, ca=ca, retry=Retry(60)) as client:
         return await deliver(iter(one.records), client, lambda payload: next(ids), on_progress=update)
 
 

@@ -20,6 +20,7 @@ import typer
 
 from catalog.errors import SluiceError
 from catalog.settings import lake_settings
+from catalog.trust import trusted
 
 PATIENCE = 60.0  # seconds until a tunnel must have told its address
 ADDRESS = re.compile(r"https://[\w.-]+\.[a-z]{2,}(?=[\s\"'|]|$)")
@@ -93,7 +94,8 @@ def _installed(tool: Tool | None) -> Tool:
 def _refuse_open(url: str) -> None:
     """The running gateway is asked, as a stranger would: not the settings, which it may not have been started with."""
     try:
-        status = httpx.get(f"{url}/metrics", timeout=10, trust_env=False).status_code
+        trust = trusted(lake_settings().gateway_ca, "SLUICE_GATEWAY_CA")
+        status = httpx.get(f"{url}/metrics", timeout=10, trust_env=False, verify=trust).status_code
     except httpx.HTTPError as failure:
         raise SluiceError(f"The gateway {url} does not answer ({failure}): start it with `sluice up`") from None
     if status not in (401, 403):

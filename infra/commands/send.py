@@ -14,7 +14,7 @@ import typer
 
 from catalog.contract import SUFFIX, Stream
 from catalog.errors import SluiceError
-from catalog.settings import lake_settings
+from catalog.settings import LakeSettings, lake_settings
 from infra.native import config
 from ingest_gateway.client import AsyncClient, Retry
 from ingest_gateway.send import Identify, Refusal, Tally, deliver, from_member, identifier
@@ -60,7 +60,7 @@ def send(
     rejects = _Rejects(rejected or Path(f"{'stdin' if file == '-' else file}.rejected.ndjson"), file)
     source = open_source(file, contract, form)
     with closing(source), _progress(source, not as_json) as shown:
-        tally = _run(source, stream, contract, url or _gateway(settings.gateway_url), _identify(id_from, contract, stream),
+        tally = _run(source, stream, contract, *_gateway(url, settings), _identify(id_from, contract, stream),
                      batch, patience, rejects, shown)  # fmt: skip
     rejects.close(finished=tally.stopped is None)
     _report(source, stream, tally, rejects, as_json)
@@ -74,8 +74,8 @@ def send(
 
 
 def _run(
-    source: Source, stream: str, contract: Stream | None, url: str, identify: Identify, batch: int, patience: float,
-    rejects: "_Rejects", shown: "_Shown",
+    source: Source, stream: str, contract: Stream | None, url: str, ca: Path | None, identify: Identify, batch: int,
+    patience: float, rejects: "_Rejects", shown: "_Shown",
 ) -> Tally:  # fmt: skip
     # A state must not overtake an older one of the same key, where only the order of arrival tells which is newer.
     one_by_one = contract is not None and contract.kind == "entity" and contract.event_time is None
@@ -83,6 +83,7 @@ def _run(
     async def run() -> Tally:
         options: dict[str, Any] = {
             "key": os.environ.get("SLUICE_API_KEY"),
+            "ca": ca,
             "retry": Retry(patience),
             "on_wait": shown.waits,
         }
@@ -100,10 +101,12 @@ def _run(
         return tally
 
 
-def _gateway(default: str) -> str:
-    """SLUICE_GATEWAY_URL, else the gateway of the stack that this checkout runs."""
-    stack = None if os.environ.get("SLUICE_GATEWAY_URL") else config.load(config.state_folder())
-    return f"http://{stack.address('gateway')}" if stack else default
+def _gateway(url: str | None, settings: LakeSettings) -> tuple[str, Path | None]:
+    """What was asked for, SLUICE_GATEWAY_URL, or the gateway of the stack that this checkout runs; and whom to trust for it."""
+    stack = None if url or os.environ.get("SLUICE_GATEWAY_URL") else config.load(config.state_folder())
+    if stack is None:
+        return url or settings.gateway_url, settings.gateway_ca
+    return stack.gateway_url, stack.gateway_ca or settings.gateway_ca
 
 
 def _contract(folder: Path, stream: str) -> Stream | None:

@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -60,6 +60,7 @@ LOOPBACK_ONLY = frozenset({"kafka_controller", "prometheus", "alertmanager"})
 ADMINISTRATOR = "administrator"  # of the object store, of the broker; makes the accounts and is used for nothing else
 # Certificate and key that Kafka shows, and the authority that its clients trust; without them nothing is encrypted.
 TLS = ("SLUICE_KAFKA_TLS_CERTIFICATE", "SLUICE_KAFKA_TLS_KEY", "SLUICE_KAFKA_CA")
+GATEWAY_TLS = ("SLUICE_GATEWAY_TLS_CERTIFICATE", "SLUICE_GATEWAY_TLS_KEY", "SLUICE_GATEWAY_CA")  # likewise
 # What describes no server, and what it is if nobody says.
 LAKE_DEFAULTS = {
     "SLUICE_CONTRACTS": str(CHECKOUT / "catalog" / "contracts"),
@@ -80,6 +81,7 @@ class Stack:
     passwords: Mapping[str, str]
     lake: Mapping[str, str] = field(default_factory=lambda: LAKE_DEFAULTS)
     tls: Mapping[str, str] = field(default_factory=dict)  # TLS variable → file; all of them or none
+    gateway_tls: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def host(self) -> str:
@@ -93,6 +95,15 @@ class Stack:
         """Whether Trino wants a password, over https; if nobody says, where other machines can reach it."""
         chosen = self.lake.get("SLUICE_TRINO_AUTHENTICATION") or ("none" if self.bind == LOOPBACK else "password")
         return chosen == "password"
+
+    @property
+    def gateway_url(self) -> str:
+        return f"http{'s' if self.gateway_tls else ''}://{self.address('gateway')}"
+
+    @property
+    def gateway_ca(self) -> Path | None:
+        """The authority that signed the gateway's certificate."""
+        return Path(self.gateway_tls["SLUICE_GATEWAY_CA"]) if self.gateway_tls else None
 
     @property
     def trino_url(self) -> str:
@@ -185,16 +196,17 @@ def choose(
         if before
         else {"postgres": secrets.token_hex(16), "lake": secrets.token_hex(16), "s3": secrets.token_hex(20)},
         lake=_lake(environ, before.lake if before else LAKE_DEFAULTS),
-        tls=_tls(environ, before.tls if before else {}),
+        tls=_tls(TLS, environ, before.tls if before else {}),
+        gateway_tls=_tls(GATEWAY_TLS, environ, before.gateway_tls if before else {}),
     )
 
 
-def _tls(environ: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:
-    """The files that encrypt the way to Kafka; a variable that is set to nothing ends it."""
-    chosen = {name: str(Path(file).absolute()) for name in TLS if (file := environ.get(name, before.get(name, "")))}
-    if chosen and len(chosen) < len(TLS):
-        lacking = " and ".join(name for name in TLS if name not in chosen)
-        raise SluiceError(f"{', '.join(chosen)} without {lacking}: encryption needs all of {', '.join(TLS)}, or none")
+def _tls(names: Sequence[str], environ: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:
+    """The files that encrypt the way to a server; a variable that is set to nothing ends it."""
+    chosen = {name: str(Path(file).absolute()) for name in names if (file := environ.get(name, before.get(name, "")))}
+    if chosen and len(chosen) < len(names):
+        lacking = " and ".join(name for name in names if name not in chosen)
+        raise SluiceError(f"{', '.join(chosen)} without {lacking}: encryption needs all of {', '.join(names)}, or none")
     for name, file in chosen.items():
         if not os.access(file, os.R_OK):
             raise SluiceError(f"{name}={file!r} cannot be read: name a PEM file")
@@ -253,7 +265,8 @@ def variables(stack: Stack) -> dict[str, str]:
         "SLUICE_S3_REGION": "us-east-1",
         "SLUICE_TRINO_URL": stack.trino_url,
         "SLUICE_TRINO_ACCESS": str(stack.trino_access),
-        "SLUICE_GATEWAY_URL": f"http://{stack.address('gateway')}",
+        "SLUICE_GATEWAY_URL": stack.gateway_url,
+        **{name: stack.gateway_tls.get(name, "") for name in GATEWAY_TLS},
         "SLUICE_GATEWAY_HOST": stack.bind,
         "SLUICE_GATEWAY_PORT": str(stack.ports["gateway"]),
         "SLUICE_GATEWAY_SPOOL": os.environ.get("SLUICE_GATEWAY_SPOOL", str(stack.folder("data", "spool"))),
@@ -284,7 +297,8 @@ def variables(stack: Stack) -> dict[str, str]:
 
 
 def _own_certificates(stack: Stack) -> str:
-    return str(stack.trino_access / CERTIFICATE) if stack.trino_asks else ""
+    trino = [str(stack.trino_access / CERTIFICATE)] if stack.trino_asks else []
+    return ",".join([*trino, *(stack.gateway_tls[name] for name in GATEWAY_TLS[:1] if stack.gateway_tls)])
 
 
 def credentials(stack: Stack, account: str | None) -> dict[str, str]:

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -54,8 +55,12 @@ def configuration(stack: Stack) -> str:
     return f"# Written at each start.\n{yaml.safe_dump(document, sort_keys=False)}"
 
 
-def _targets(stack: Stack, name: str) -> dict[str, list[dict[str, list[str]]]]:
-    return {"static_configs": [{"targets": [stack.address(name)]}]}
+def _targets(stack: Stack, name: str) -> dict[str, Any]:
+    encrypted = {"scheme": "https", "tls_config": {"ca_file": str(stack.gateway_ca)}}
+    return {
+        "static_configs": [{"targets": [stack.address(name)]}],
+        **(encrypted if name == "gateway" and stack.gateway_tls else {}),
+    }
 
 
 def prometheus_part(stack: Stack) -> Part:

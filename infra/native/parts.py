@@ -170,13 +170,15 @@ def _answering(
     yields: int = 0,
 ) -> Part:
     """A Python program whose data is bounded, and which is ready and well when it answers at `health`."""
-    url = f"http://{stack.address(name)}"
+    url, trusted = f"http://{stack.address(name)}", None
+    if name == "gateway":
+        url, trusted = stack.gateway_url, stack.gateway_ca
     return Part(
         name=name,
         command=_bounded(stack.memory[name], *command),
         environment=environment or {},
-        ready=probes.http(f"{url}{health}"),
-        healthy=probes.http(f"{url}{health}"),
+        ready=probes.http(f"{url}{health}", trusted),
+        healthy=probes.http(f"{url}{health}", trusted),
         port=stack.ports[name],
         url=f"{url}{shown}",
         memory=stack.memory[name],

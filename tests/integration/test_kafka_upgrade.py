@@ -117,9 +117,11 @@ def certificate(folder: Path) -> dict[str, str]:
 
 def test_the_whole_way_to_kafka_is_encrypted_by_setting(folder: Path, fresh: Stack) -> None:
     fresh.settings = certificate(folder)
+    fresh.settings |= {name.replace("KAFKA", "GATEWAY"): file for name, file in fresh.settings.items()}
     fresh.up("postgres", "minio", "kafka", "gateway", "stream")
     lake = fresh.lake()
     assert lake.kafka_security_protocol == "SASL_SSL"
+    assert lake.gateway_url.startswith("https://")
     fresh.sluice("send", "-", "--stream", "users", stdin=json.dumps(next(iter(users(1)))))
     reports = json.loads(fresh.sluice("verify", "--wait", WAIT, "--json"))
     assert {report["stream"]: report["totals"]["silver"] for report in reports if report["ok"]}["users"] == 1

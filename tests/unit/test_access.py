@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
 
 from catalog.errors import SluiceError
 from infra.access.accounts import ACCOUNTS, AT_BROKER, AT_TABLES, OPERATOR, AdminSettings
 from infra.access.broker import rules, salted
 from infra.access.object_store import policy, signed
 from infra.access.requests import DENY, OPERATIONS, PREFIXED
-from infra.native import config
+from infra.native import config, monitoring
 
 
 def test_no_policy_but_the_owners_reaches_beyond_the_warehouse() -> None:
@@ -83,6 +84,19 @@ def test_encryption_wants_all_its_files_and_remembers_them(tmp_path: Path) -> No
     assert remembered.tls == given
     assert config.variables(remembered)["SLUICE_KAFKA_SECURITY_PROTOCOL"] == "SASL_SSL"
     assert not config.choose(tmp_path, dict.fromkeys(given, "")).tls
+    assert remembered.gateway_url.startswith("http://"), "each way has its own files"
+    gateway = dict.fromkeys(config.GATEWAY_TLS, given["SLUICE_KAFKA_CA"])
+    with pytest.raises(SluiceError, match="without SLUICE_GATEWAY_TLS_KEY: encryption needs all of"):
+        config.choose(tmp_path, {**gateway, "SLUICE_GATEWAY_TLS_KEY": ""})
+    encrypted = config.choose(tmp_path, gateway)
+    assert config.variables(encrypted)["SLUICE_GATEWAY_URL"].startswith("https://")
+    assert config.variables(encrypted)["SLUICE_VERIFY_CERTIFICATES"] == gateway["SLUICE_GATEWAY_TLS_CERTIFICATE"]
+    (job,) = (
+        job
+        for job in yaml.safe_load(monitoring.configuration(encrypted))["scrape_configs"]
+        if job["job_name"] == "gateway"
+    )
+    assert (job["scheme"], job["tls_config"]) == ("https", {"ca_file": gateway["SLUICE_GATEWAY_CA"]})
     files["SLUICE_KAFKA_TLS_KEY"].unlink()
     with pytest.raises(SluiceError, match=r"SLUICE_KAFKA_TLS_KEY=.* cannot be read"):
         config.choose(tmp_path, {})

@@ -83,7 +83,7 @@ def _send_one(lake: LakeSettings, source: Source) -> str:
             taken.append(event.id)
         return bool(taken)
 
-    with Client(lake.gateway_url, source.stream, **OPTIONS) as client:
+    with Client(lake.gateway_url, source.stream, ca=lake.gateway_ca, **OPTIONS) as client:
         wait_until(sent, "the gateway takes an event", limit=LIMIT)
     return taken[0]
 
@@ -108,7 +108,7 @@ def _sending(lake: LakeSettings, sources: Sequence[Source], rate: int) -> Iterat
     over = threading.Event()
 
     def send(source: Source) -> None:
-        with Client(lake.gateway_url, source.stream, **OPTIONS) as client:
+        with Client(lake.gateway_url, source.stream, ca=lake.gateway_ca, **OPTIONS) as client:
             while not over.wait(1 / PER_SECOND):
                 _taken(client, source.take(max(1, rate // PER_SECOND // len(sources))))
 

@@ -1,0 +1,87 @@
+"""The gateway's own certificate: shown to callers, and read anew when its files are renewed."""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from catalog.errors import SluiceError
+from ingest_gateway.settings import GatewaySettings, gateway_settings
+
+log = structlog.get_logger()
+
+
+class Certificate:
+    """A certificate with its chain, and its key, as PEM files. Raises SluiceError where they can't be used."""
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        self._certificate, self._key = certificate, key
+        self._seen = self._times()
+        self.context = _loaded(certificate, key)
+
+    def look(self) -> None:
+        """Show what the files hold now, if they have changed, to whoever connects from now on. The old pair stays where the new
+        one can't be used: of two files that are renewed one after the other, the second look finds both.
+
+        In the event loop's thread, where handshakes are."""
+        now = self._times()
+        if now == self._seen:
+            return
+        self._seen = now
+        try:
+            _loaded(self._certificate, self._key)
+        except SluiceError as refused:
+            log.error("certificate", reason=str(refused))
+        else:
+            self.context.load_cert_chain(self._certificate, self._key)
+            log.info("certificate", reason="renewed")
+
+    def _times(self) -> tuple[int, ...]:
+        try:
+            return tuple(file.stat().st_mtime_ns for file in (self._certificate, self._key))
+        except OSError:
+            return ()
+
+
+def _loaded(certificate: Path, key: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # TLS 1.2 at least
+    try:
+        context.load_cert_chain(certificate, key, password=_no_password)
+    except (OSError, ssl.SSLError, ValueError) as failure:
+        raise SluiceError(
+            f"SLUICE_GATEWAY_TLS_CERTIFICATE={str(certificate)!r} and SLUICE_GATEWAY_TLS_KEY={str(key)!r} can't be used "
+            f"({failure}): name a certificate with its chain, and its private key without a password, as PEM files"
+        ) from None
+    return context
+
+
+def _no_password() -> str:
+    raise ValueError("the key has a password")  # or OpenSSL would ask for it at the terminal
+
+
+_certificate: Certificate | None = None  # of this process
+
+
+def certificate_of(settings: GatewaySettings) -> Certificate | None:
+    """The one that this process shows; None where it speaks plain HTTP. Raises SluiceError."""
+    global _certificate
+    if _certificate is None and settings.tls_certificate is not None and settings.tls_key is not None:
+        _certificate = Certificate(settings.tls_certificate, settings.tls_key)
+    return _certificate
+
+
+async def watch(settings: GatewaySettings) -> None:
+    """Look at its files again and again."""
+    found = certificate_of(settings)
+    while found is not None:
+        await asyncio.sleep(settings.contract_poll)
+        found.look()
+
+
+def context(_config: object, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """For uvicorn, which asks in each of its processes."""
+    found = certificate_of(gateway_settings())
+    assert found is not None
+    return found.context
