@@ -34,6 +34,7 @@ def needed(parts: Iterable[str]) -> set[str]:
         "kafka": {"kafka", "java21"},
         "trino": {"trino", "java25"},
         "stream": {"spark-jars", "java21"},
+        "maintenance": {"spark-jars", "java21"},
     }
     wanted = set().union(*(uses.get(part, set()) for part in parts))
     if java.installed_java(java.SPARK):
