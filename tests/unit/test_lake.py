@@ -12,7 +12,7 @@ def test_who_opens_the_catalog_again_and_again_has_its_connections_once() -> Non
 
 
 def test_what_the_address_says_of_encryption_and_the_password_reach_java_too() -> None:
-    """Java's driver would otherwise speak in the clear, or be refused, where Python's is encrypted."""
+    """Java's driver would otherwise neither demand TLS nor check who answers, where Python's does."""
     uri = (
         "postgresql://st%40ff:p%2Fw@db.example:6432/lake?sslmode=verify-full&sslrootcert=/etc/ca.crt&application_name=x"
     )
