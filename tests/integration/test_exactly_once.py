@@ -15,6 +15,7 @@ import orjson
 import psutil
 import pyarrow as pa
 import pytest
+from py4j import java_gateway
 from pyspark.sql import SparkSession
 
 from catalog import query
@@ -109,12 +110,15 @@ def test_a_job_starts_from_the_classes_that_one_before_it_kept(stack: Stack) -> 
 @pytest.fixture(scope="module")
 def spark(lake: LakeSettings) -> Iterator[SparkSession]:
     """A Spark session of the test's own on the stack's lake, as a second driver would have."""
+    # Spark's session has py4j tell every failure in Spark's words, also those of other JVMs that this process has later.
+    plainly = java_gateway.get_return_value
     session = make_session(lake, read_settings(StreamSettings), "test")
     command = Path(f"/proc/{session.sparkContext._gateway.proc.pid}/cmdline").read_text()
     assert "SparkSubmit" in command
     assert lake.s3_secret_key not in command, "anybody on the machine may read it"
     yield session
     session.stop()
+    java_gateway.get_return_value = plainly
 
 
 def test_of_two_writers_on_one_state_the_second_is_fenced_off(
