@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
@@ -54,7 +55,7 @@ def run(settings: LakeSettings, explorer: str | None = None) -> None:
     with lake(settings) as session:
         before = session.counts(streams)
         missing = [_missing(session, one, before[one.stream.name]) for one in sets]
-        _send(missing, settings.gateway_url, console)
+        _send(missing, settings, console)
         goals = {one.stream.name: _goal(one, before[one.stream.name]) for one in missing}
         with _waiting(console) as say:
             counts = _settled(session, goals, say)
@@ -83,7 +84,7 @@ def _goal(sent: DemoSet, before: Counts) -> Goal:
     return Goal(before.bronze + len(sent.records), kept + sent.kept)
 
 
-def _send(sets: list[DemoSet], url: str, console: Console) -> None:
+def _send(sets: list[DemoSet], settings: LakeSettings, console: Console) -> None:
     if not any(one.records for one in sets):
         console.print("The demo data is in the lake already.")
         return
@@ -98,7 +99,7 @@ def _send(sets: list[DemoSet], url: str, console: Console) -> None:
             if not one.records:
                 bars.update(bar, completed=1, rate="there already")
                 continue
-            tally = asyncio.run(_deliver(one, url, update))
+            tally = asyncio.run(_deliver(one, settings, update))
             if tally.stopped or tally.refused:
                 why = tally.stopped or f"the gateway refused {tally.refused} records"
                 raise SluiceError(
@@ -106,11 +107,11 @@ def _send(sets: list[DemoSet], url: str, console: Console) -> None:
                 )
 
 
-async def _deliver(one: DemoSet, url: str, update: Callable[[Tally], None]) -> Tally:
+async def _deliver(one: DemoSet, settings: LakeSettings, update: Callable[[Tally], None]) -> Tally:
     ids = iter(one.ids)
     key = os.environ.get("SLUICE_API_KEY")
-    ca = lake_settings().gateway_ca
-    async with AsyncClient(url, one.stream.name, source="/sluice/demo", key=key, ca=ca, retry=Retry(60)) as client:
+    options: dict[str, Any] = {"source": "/sluice/demo", "key": key, "ca": settings.gateway_ca, "retry": Retry(60)}
+    async with AsyncClient(settings.gateway_url, one.stream.name, **options) as client:
         return await deliver(iter(one.records), client, lambda payload: next(ids), on_progress=update)
 
 
