@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import structlog
@@ -19,7 +20,8 @@ class Certificate:
     def __init__(self, certificate: Path, key: Path) -> None:
         self._certificate, self._key = certificate, key
         self._seen = self._times()
-        self.context = _loaded(certificate, key)
+        self.context = _server()
+        _load(self.context, certificate, key)
 
     def look(self) -> None:
         """Show what the files hold now, if they have changed, to whoever connects from now on. The old pair stays where the new
@@ -31,11 +33,11 @@ class Certificate:
             return
         self._seen = now
         try:
-            _loaded(self._certificate, self._key)
+            _load(_server(), self._certificate, self._key)  # one that is refused would leave half of itself behind
+            _load(self.context, self._certificate, self._key)
         except SluiceError as refused:
             log.error("certificate", reason=str(refused))
         else:
-            self.context.load_cert_chain(self._certificate, self._key)
             log.info("certificate", reason="renewed")
 
     def _times(self) -> tuple[int, ...]:
@@ -45,8 +47,11 @@ class Certificate:
             return ()
 
 
-def _loaded(certificate: Path, key: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # TLS 1.2 at least
+def _server() -> ssl.SSLContext:
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # TLS 1.2 at least
+
+
+def _load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
     try:
         context.load_cert_chain(certificate, key, password=_no_password)
     except (OSError, ssl.SSLError, ValueError) as failure:
@@ -54,22 +59,18 @@ def _loaded(certificate: Path, key: Path) -> ssl.SSLContext:
             f"SLUICE_GATEWAY_TLS_CERTIFICATE={str(certificate)!r} and SLUICE_GATEWAY_TLS_KEY={str(key)!r} can't be used "
             f"({failure}): name a certificate with its chain, and its private key without a password, as PEM files"
         ) from None
-    return context
 
 
 def _no_password() -> str:
     raise ValueError("the key has a password")  # or OpenSSL would ask for it at the terminal
 
 
-_certificate: Certificate | None = None  # of this process
-
-
+@cache
 def certificate_of(settings: GatewaySettings) -> Certificate | None:
     """The one that this process shows; None where it speaks plain HTTP. Raises SluiceError."""
-    global _certificate
-    if _certificate is None and settings.tls_certificate is not None and settings.tls_key is not None:
-        _certificate = Certificate(settings.tls_certificate, settings.tls_key)
-    return _certificate
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return Certificate(settings.tls_certificate, settings.tls_key)
 
 
 async def watch(settings: GatewaySettings) -> None:
