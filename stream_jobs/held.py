@@ -5,7 +5,6 @@ somebody else has committed, which is a compaction, are manifests read again. A 
 own is then refused (`RowsMovedError`) where it matters.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +21,7 @@ from pyiceberg.table import Table
 from catalog import parquet, position_deletes
 from catalog.data_files import PartitionValues, partition_values
 from catalog.position_deletes import Positions
+from catalog.remembered import Remembered
 from stream_jobs.file_cache import FileCache
 from stream_jobs.files import Kept, Position
 
@@ -77,7 +77,7 @@ class Held:
         self._rank = rank
         self.columns = tuple(dict.fromkeys([*key, *rank]))
         self._cache = FileCache(CACHE_BYTES)
-        self._deletes: OrderedDict[str, Mapping[str, Positions]] = OrderedDict()
+        self._deletes = Remembered[Mapping[str, Positions]](DELETE_FILES)
         self._files: dict[str, _File] | None = None  # None: not known
         self._snapshot: int | None = None
 
@@ -171,14 +171,7 @@ class Held:
 
     def _deleted(self, path: str) -> Mapping[str, Positions]:
         """Compaction keeps delete files few; what those of the last minutes say is kept ready."""
-        found = self._deletes.get(path)
-        if found is None:
-            found = self._deletes[path] = position_deletes.read(self._store, path)
-            while len(self._deletes) > DELETE_FILES:
-                self._deletes.popitem(last=False)
-        else:
-            self._deletes.move_to_end(path)
-        return found
+        return self._deletes.get(path, lambda: position_deletes.read(self._store, path))
 
     def _columns(self, path: str) -> pa.Table:
         return self._cache.get(path, lambda: self._read_columns(path))

@@ -1,6 +1,5 @@
 """What a table consists of: its live files, its history, the files of its metadata."""
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,10 +11,13 @@ from catalog import names
 from catalog.data_files import partition_values
 from catalog.maintenance.compaction import File, by_place
 from catalog.maintenance.expiry import Commit
+from catalog.remembered import Remembered
 
 # Files of manifests that are remembered, about half a kilobyte each: manifests never change, and a look at a table finds few new
 # ones. They are counted by their files, for each merge of a large table's manifests lists them all anew.
 FILES = 100_000
+# Data and delete files.
+Listed = tuple[tuple[File, ...], tuple[File, ...]]
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,7 @@ class Inventories:
     """Takes inventories, and remembers the manifests that it has read."""
 
     def __init__(self) -> None:
-        self._read: OrderedDict[str, tuple[tuple[File, ...], tuple[File, ...]]] = OrderedDict()
-        self.held = 0
+        self.remembered = Remembered[Listed](FILES, lambda found: 1 + sum(map(len, found)))
 
     def of(self, table: Table) -> Inventory:
         """Raises ValueError where a table has equality deletes, which nothing here understands."""
@@ -60,28 +61,17 @@ class Inventories:
         for files in self._manifest(table, manifest, {}):
             yield from (file.path for file in files)
 
-    def _manifest(
-        self, table: Table, manifest: ManifestFile, times: dict[int, int]
-    ) -> tuple[tuple[File, ...], tuple[File, ...]]:
-        found = self._read.get(manifest.manifest_path)
-        if found is None:
-            files: dict[DataFileContent, list[File]] = {content: [] for content in DataFileContent}
-            for entry in manifest.fetch_manifest_entry(table.io):
-                files[entry.data_file.content].append(_file(table, entry, times))
-            if files[DataFileContent.EQUALITY_DELETES]:
-                raise ValueError("it has equality deletes, which only an engine that understands them can merge")
-            found = tuple(files[DataFileContent.DATA]), tuple(files[DataFileContent.POSITION_DELETES])
-            self._read[manifest.manifest_path] = found
-            self.held += _weight(found)
-            while self.held > FILES and len(self._read) > 1:
-                self.held -= _weight(self._read.popitem(last=False)[1])
-        else:
-            self._read.move_to_end(manifest.manifest_path)
-        return found
+    def _manifest(self, table: Table, manifest: ManifestFile, times: dict[int, int]) -> Listed:
+        return self.remembered.get(manifest.manifest_path, lambda: _listed(table, manifest, times))
 
 
-def _weight(found: tuple[tuple[File, ...], tuple[File, ...]]) -> int:
-    return 1 + sum(map(len, found))
+def _listed(table: Table, manifest: ManifestFile, times: dict[int, int]) -> Listed:
+    files: dict[DataFileContent, list[File]] = {content: [] for content in DataFileContent}
+    for entry in manifest.fetch_manifest_entry(table.io):
+        files[entry.data_file.content].append(_file(table, entry, times))
+    if files[DataFileContent.EQUALITY_DELETES]:
+        raise ValueError("it has equality deletes, which only an engine that understands them can merge")
+    return tuple(files[DataFileContent.DATA]), tuple(files[DataFileContent.POSITION_DELETES])
 
 
 def _file(table: Table, entry: ManifestEntry, times: dict[int, int]) -> File:

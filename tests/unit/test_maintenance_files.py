@@ -132,11 +132,11 @@ def test_what_is_remembered_of_files_is_bounded(table: Table, monkeypatch: pytes
     wanted = rows.of(written)
     assert len(wanted) == 200
     assert all(found.tolist() == [0, 1, 2] for found in wanted.values())
-    assert rows.held < 3 * 40_000, "little more than the names themselves"
+    assert rows.remembered.held < 3 * 40_000, "little more than the names themselves"
     monkeypatch.setattr(deletes, "MOST", 1)
     few = DeadRows(FILES)
     assert few.of(written).keys() == wanted.keys()
-    assert few.held < 40_000, "the last one alone"
+    assert few.remembered.held < 40_000, "the last one alone"
 
     for start in (0, 10, 20):
         add(table, range(start, start + 10))
@@ -144,7 +144,7 @@ def test_what_is_remembered_of_files_is_bounded(table: Table, monkeypatch: pytes
     monkeypatch.setattr(inventory, "FILES", 1)
     one = Inventories()
     assert one.of(table) == all_files
-    assert one.held == 2, "one manifest and its file"
+    assert one.remembered.held == 2, "one manifest and its file"
 
 
 def test_orphans_are_old_files_that_no_snapshot_knows(table: Table, tmp_path: Path) -> None:
