@@ -29,6 +29,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from catalog.errors import SluiceError
 from catalog.settings import LakeSettings
+from catalog.trust import authorities
 
 QUICK = 3.0  # seconds; a refusal takes less, and a broker that needs more for an answer has not given one
 DENIED = (
@@ -65,7 +66,7 @@ def options(settings: LakeSettings) -> dict[str, Any]:
             "sasl_plain_password": settings.kafka_password,
         }
     if settings.kafka_encrypts:
-        given["ssl_context"] = _trust(settings)
+        given["ssl_context"] = authorities(settings.kafka_ca, "SLUICE_KAFKA_CA")
     return given
 
 
@@ -83,7 +84,7 @@ def spark_options(settings: LakeSettings) -> dict[str, str]:
             f"{_LOGIN_MODULES[settings.kafka_mechanism]} required username={user} password={password};"
         )
     if settings.kafka_encrypts and settings.kafka_ca:
-        _trust(settings)  # the same words for a file that can't be used
+        authorities(settings.kafka_ca, "SLUICE_KAFKA_CA")  # the same words for a file that can't be used
         given["kafka.ssl.truststore.type"] = "PEM"
         given["kafka.ssl.truststore.location"] = str(settings.kafka_ca)
     return given
@@ -206,16 +207,6 @@ def _require_account(settings: LakeSettings) -> None:
             f"SLUICE_KAFKA_SECURITY_PROTOCOL={settings.kafka_security_protocol} needs an account at the broker "
             f"{settings.kafka_bootstrap}: set SLUICE_KAFKA_USER and SLUICE_KAFKA_PASSWORD"
         )
-
-
-def _trust(settings: LakeSettings) -> ssl.SSLContext:
-    """Whose certificates are believed: those that the authority of the setting signed, or any that this system believes."""
-    try:
-        return ssl.create_default_context(cafile=settings.kafka_ca)
-    except (OSError, ssl.SSLError) as failure:
-        raise SluiceError(
-            f"SLUICE_KAFKA_CA={str(settings.kafka_ca)!r}: {failure.strerror or failure}: name a file of certificates (PEM)"
-        ) from None
 
 
 def _quoted(text: str) -> str:

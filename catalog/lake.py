@@ -11,8 +11,9 @@ from catalog.errors import SluiceError
 from catalog.names import BRONZE, GOLD, OPS, QUARANTINE, SILVER
 from catalog.settings import LakeSettings
 
-# Version V1 of the JDBC catalog's schema, as Iceberg's Java code creates it; with it Trino can keep views.
+# Of libpq's parameters those that Java's driver understands in the same words.
 TLS_WORDS = ("sslmode", "sslrootcert", "sslcert", "sslkey")
+# Version V1 of the JDBC catalog's schema, as Iceberg's Java code creates it; with it Trino can keep views.
 CATALOG_TABLES = """
 create table if not exists iceberg_tables (
     catalog_name varchar(255) not null,

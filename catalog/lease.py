@@ -21,11 +21,16 @@ and clock_timestamp() - a.state_change > make_interval(secs => %(patience)s)
 """
 
 
+def lock_of(settings: LakeSettings, purpose: str) -> int:
+    """The number of a lake's advisory lock."""
+    return crc32(f"sluice-{purpose}:{settings.catalog_name}".encode())
+
+
 class Lease:
     """One job's connection to the lock. `patience`: seconds of silence after which a holder loses it."""
 
     def __init__(self, settings: LakeSettings, purpose: str, patience: float) -> None:
-        self._key = crc32(f"sluice-{purpose}:{settings.catalog_name}".encode())
+        self._key = lock_of(settings, purpose)
         self._patience = patience
         self._over = threading.Event()
         self._connection = psycopg.connect(

@@ -12,11 +12,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from zlib import crc32
 
 import psycopg
 import structlog
 
+from catalog.lease import lock_of
 from catalog.settings import LakeSettings
 
 # Seconds that a stream waits for one who holds the turn.
@@ -82,4 +82,4 @@ class Turns:
 
 
 def _key(lake: LakeSettings, table: str) -> int:
-    return crc32(f"sluice-turn:{lake.catalog_name}:{table}".encode())
+    return lock_of(lake, f"turn:{table}")

@@ -297,8 +297,8 @@ def variables(stack: Stack) -> dict[str, str]:
 
 
 def _own_certificates(stack: Stack) -> str:
-    trino = [str(stack.trino_access / CERTIFICATE)] if stack.trino_asks else []
-    return ",".join([*trino, *(stack.gateway_tls[name] for name in GATEWAY_TLS[:1] if stack.gateway_tls)])
+    trino = str(stack.trino_access / CERTIFICATE) if stack.trino_asks else ""
+    return ",".join(filter(None, (trino, stack.gateway_tls.get("SLUICE_GATEWAY_TLS_CERTIFICATE"))))
 
 
 def credentials(stack: Stack, account: str | None) -> dict[str, str]:

@@ -56,11 +56,10 @@ def configuration(stack: Stack) -> str:
 
 
 def _targets(stack: Stack, name: str) -> dict[str, Any]:
-    encrypted = {"scheme": "https", "tls_config": {"ca_file": str(stack.gateway_ca)}}
-    return {
-        "static_configs": [{"targets": [stack.address(name)]}],
-        **(encrypted if name == "gateway" and stack.gateway_tls else {}),
-    }
+    found: dict[str, Any] = {"static_configs": [{"targets": [stack.address(name)]}]}
+    if name == "gateway" and stack.gateway_tls:
+        found |= {"scheme": "https", "tls_config": {"ca_file": str(stack.gateway_ca)}}
+    return found
 
 
 def prometheus_part(stack: Stack) -> Part:

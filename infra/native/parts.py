@@ -168,11 +168,11 @@ def _answering(
     shown: str = "",
     environment: Mapping[str, str] | None = None,
     yields: int = 0,
+    url: str = "",
+    trusted: Path | None = None,
 ) -> Part:
     """A Python program whose data is bounded, and which is ready and well when it answers at `health`."""
-    url, trusted = f"http://{stack.address(name)}", None
-    if name == "gateway":
-        url, trusted = stack.gateway_url, stack.gateway_ca
+    url = url or f"http://{stack.address(name)}"
     return Part(
         name=name,
         command=_bounded(stack.memory[name], *command),
@@ -188,8 +188,15 @@ def _answering(
 
 
 def _gateway(stack: Stack) -> Part:
-    environment = credentials(stack, "gateway")
-    return _answering(stack, "gateway", "/readyz", "-m", "ingest_gateway", environment=environment)
+    return _answering(
+        stack,
+        "gateway",
+        "/readyz",
+        *("-m", "ingest_gateway"),
+        environment=credentials(stack, "gateway"),
+        url=stack.gateway_url,
+        trusted=stack.gateway_ca,
+    )
 
 
 def _stream(stack: Stack) -> Part:
