@@ -36,7 +36,7 @@ from stream_jobs.session import activate
 
 ICEBERG = "org.apache.iceberg"
 # What Iceberg would say in each snapshot's summary, always the same. A table's metadata lists all its snapshots, and each commit
-# writes that list and reads it again: without these words it is a fifth shorter.
+# writes that list and reads it again: without these words it is shorter.
 NEEDLESS = ("iceberg-version", "engine-name", "engine-version", "app-name", "app-id")
 
 

@@ -99,7 +99,7 @@ def test_a_kill_of_any_server_loses_nothing(stack: Stack, pair: tuple[str, str])
 
 
 def test_a_job_starts_from_the_classes_that_one_before_it_kept(stack: Stack) -> None:
-    """Half of what a start costs is the reading of classes; the first job that ends by itself keeps them in a file."""
+    """The first job that ends by itself keeps them in a file, so that a start need not read all jars again."""
     before = stack.pid("stream")
     stack.sluice("restart", "stream")
     stack.await_ready("stream", other_than=before)

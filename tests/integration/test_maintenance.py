@@ -159,7 +159,7 @@ def test_rows_that_are_deleted_while_they_are_merged_stay_deleted(
 def test_a_compaction_gets_its_turn_beside_a_stream_that_deletes_all_the_time(
     lake: LakeSettings, table: Table, tools: Tools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a turn it would lose each of its tries, as it did beside an hour of updates, and files would pile up."""
+    """Without a turn it would lose each of its tries, as it did beside steady updates, and files would pile up."""
     for part in range(1, 8):
         add(table, range(10 * part, 10 * part + 10))
     query.rows(lake, f"delete from {identifier(table)} where n = 79")

@@ -1,4 +1,4 @@
-"""The gateway behind its own certificate, as a process. Kafka is away, so that what is sent is spooled."""
+"""The gateway behind its own certificate, as a process. Kafka is away: what is sent is judged, and need not be kept."""
 
 import os
 import ssl

@@ -68,7 +68,7 @@ def test_it_ends_when_it_is_told_to(work: str, grace: float, last: str) -> None:
 
 
 def test_a_thread_that_finds_no_memory_to_begin_ends_the_process() -> None:
-    """Whoever waits for such a thread waits for ever: maintenance stood still so, and seemed to be well."""
+    """Whoever waits for such a thread waits for ever, and the part would seem to be well."""
     with running("starved", 500) as process:
         assert process.wait(60) == service.OUT_OF_MEMORY
 
