@@ -1,18 +1,23 @@
 """Open the lake: the bucket, the two tables of Iceberg's JDBC catalog, and pyiceberg's view of it."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import psycopg
-from pyarrow.fs import FileType, S3FileSystem
+from pyarrow.fs import FileSystem, FileType, S3FileSystem
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from catalog.errors import SluiceError
 from catalog.names import BRONZE, GOLD, OPS, QUARANTINE, SILVER
 from catalog.settings import LakeSettings
+from catalog.trust import authorities
 
 # Of libpq's parameters those that Java's driver understands in the same words.
 TLS_WORDS = ("sslmode", "sslrootcert", "sslcert", "sslkey")
+SCHEMES = ("s3", "s3a")
+CA = "sluice.s3.ca"  # beside pyiceberg's properties of the object store, for `ObjectStore`
 # Version V1 of the JDBC catalog's schema, as Iceberg's Java code creates it; with it Trino can keep views.
 CATALOG_TABLES = """
 create table if not exists iceberg_tables (
@@ -47,7 +52,8 @@ def prepare(settings: LakeSettings) -> None:
             files.create_dir(settings.bucket)
     except OSError as failure:
         raise SluiceError(
-            f"The object store {settings.s3_endpoint} refuses bucket {settings.bucket} to {settings.s3_identity}: {failure}"
+            untrusted(settings, failure)
+            or f"The object store {settings.s3_endpoint} refuses bucket {settings.bucket} to {settings.s3_identity}: {failure}"
         ) from None
     catalog = open_catalog(settings)
     for namespace in (BRONZE, SILVER, QUARANTINE, GOLD, OPS):
@@ -55,17 +61,37 @@ def prepare(settings: LakeSettings) -> None:
 
 
 def file_system(settings: LakeSettings) -> S3FileSystem:
-    """The object store as pyarrow sees it."""
-    endpoint = urlsplit(settings.s3_endpoint)
+    """The object store as pyarrow sees it. Raises SluiceError where SLUICE_S3_CA can't be used."""
+    return file_system_of(_store(settings))
+
+
+def file_system_of(properties: Mapping[str, str]) -> S3FileSystem:
+    """The object store of a catalog with these properties."""
+    endpoint = urlsplit(properties["s3.endpoint"])
     return S3FileSystem(
-        access_key=settings.s3_access_key or None,
-        secret_key=settings.s3_secret_key if settings.s3_access_key else None,
-        region=settings.s3_region,
+        access_key=properties.get("s3.access-key-id"),
+        secret_key=properties.get("s3.secret-access-key"),
+        region=properties["s3.region"],
         endpoint_override=endpoint.netloc,
         scheme=endpoint.scheme,
         allow_bucket_creation=True,
         allow_delayed_open=True,  # a small file is one call, not the three of an upload in parts
+        tls_ca_file_path=properties.get(CA),
     )
+
+
+class ObjectStore(PyArrowFileIO):
+    """pyiceberg's files in the object store as all else here sees it: its own way there knows no authority but the system's."""
+
+    def _initialize_fs(self, scheme: str, netloc: str | None = None) -> FileSystem:
+        return file_system_of(self.properties) if scheme in SCHEMES else super()._initialize_fs(scheme, netloc)
+
+
+def _store(settings: LakeSettings) -> dict[str, str]:
+    if settings.s3_ca:
+        authorities(settings.s3_ca, "SLUICE_S3_CA")  # pyarrow would name neither the setting nor the file
+    trusted = {CA: str(settings.s3_ca)} if settings.s3_ca else {}
+    return {"s3.endpoint": settings.s3_endpoint, "s3.region": settings.s3_region, **settings.s3_keys, **trusted}
 
 
 @lru_cache(maxsize=8)
@@ -82,9 +108,8 @@ def open_catalog(settings: LakeSettings) -> SqlCatalog:
             "init_catalog_tables": "false",
             "pool_pre_ping": "true",  # the database may have been restarted since
             "warehouse": settings.warehouse,
-            "s3.endpoint": settings.s3_endpoint,
-            "s3.region": settings.s3_region,
-            **settings.s3_keys,
+            "py-io-impl": f"{ObjectStore.__module__}.{ObjectStore.__name__}",
+            **_store(settings),
         },
     )
 
@@ -105,6 +130,16 @@ def jdbc_uri(uri: str) -> tuple[str, str, str]:
         f"jdbc:postgresql://{parts.hostname}:{parts.port or 5432}{parts.path}{'?' if encryption else ''}{encryption}"
     )
     return address, unquote(parts.username or ""), unquote(parts.password or "")
+
+
+def untrusted(settings: LakeSettings, failure: OSError) -> str | None:
+    """One line for a person, where pyarrow does not believe the object store's certificate; None where it is something else."""
+    if "curlCode: 60" not in str(failure):
+        return None
+    return (
+        f"The object store {settings.s3_endpoint} shows a certificate that is not trusted: name the file (PEM) of who signed it, "
+        "by SLUICE_S3_CA"
+    )
 
 
 def database_refusal(uri: str, failure: psycopg.Error) -> str:

@@ -13,7 +13,11 @@ DENIED = ("AWS Error ACCESS_DENIED", "AWS Error INVALID_ACCESS_KEY_ID", "AWS Err
 
 def refusal(failure: BaseException) -> SluiceError | None:
     """The failure in words for a person, if a server refused; None if it is something else."""
+    from catalog.lake import database_refusal, untrusted
+
     settings = lake_settings()
+    if isinstance(failure, OSError) and (told := untrusted(settings, failure)):
+        return SluiceError(told)
     if isinstance(failure, OSError) and any(word in str(failure) for word in DENIED):
         return SluiceError(
             f"The object store {settings.s3_endpoint} refuses {settings.s3_identity}: "
@@ -27,7 +31,5 @@ def refusal(failure: BaseException) -> SluiceError | None:
     # SQLAlchemy wraps what the driver raised.
     original: Any = getattr(failure, "orig", failure)
     if hasattr(original, "sqlstate") and hasattr(original, "diag"):
-        from catalog.lake import database_refusal
-
         return SluiceError(f"{database_refusal(settings.catalog_uri, original)}. Check SLUICE_CATALOG_URI.")
     return None

@@ -39,6 +39,10 @@ class LakeSettings(BaseSettings):
         "sluice", description="empty: none, and the AWS libraries look for credentials where they always do"
     )
     s3_secret_key: str = ""
+    s3_ca: Path | None = Field(
+        None,
+        description="PEM of whom to trust, too, for the object store's certificate; empty: those whom everybody does",
+    )
     trino_url: str = "http://127.0.0.1:8080"
     trino_user: str = "sluice"
     trino_password: str = Field("", repr=False, description="empty: Trino asks for none; only over https")
@@ -69,7 +73,7 @@ class LakeSettings(BaseSettings):
             raise ValueError("expected s3://BUCKET/PREFIX")
         return value.rstrip("/")
 
-    @field_validator("kafka_ca", "trino_ca", "gateway_ca", mode="before")
+    @field_validator("kafka_ca", "s3_ca", "trino_ca", "gateway_ca", mode="before")
     @classmethod
     def _may_be_empty(cls, value: object) -> object:
         return value or None

@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 from catalog.java import java_home, spark_jars
 from catalog.lake import jdbc_uri
 from catalog.settings import LakeSettings
+from catalog.trust import for_java
 from stream_jobs.settings import StreamSettings, scratch
 
 # Seconds that the JVM may take to end.
@@ -29,7 +30,7 @@ def make_session(lake: LakeSettings, stream: StreamSettings, name: str = "sluice
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     builder = SparkSession.builder.appName(name).master(f"local[{stream.slots}]")
-    for key, value in _configuration(stream, jars).items():
+    for key, value in _configuration(lake, stream, jars).items():
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
@@ -60,7 +61,7 @@ def _setter(session: SparkSession) -> Any:
     return jvm.org.apache.spark.sql.classic.SparkSession.setActiveSession
 
 
-def _configuration(stream: StreamSettings, jars: list[str]) -> dict[str, str]:
+def _configuration(lake: LakeSettings, stream: StreamSettings, jars: list[str]) -> dict[str, str]:
     local = scratch()
     (local / "spark").mkdir(parents=True, exist_ok=True)
     return {
@@ -76,6 +77,7 @@ def _configuration(stream: StreamSettings, jars: list[str]) -> dict[str, str]:
             [
                 "-XX:+UseSerialGC",
                 "-XX:TieredStopAtLevel=1",
+                *for_java(lake.s3_ca, "SLUICE_S3_CA", java_home(), local / "authorities"),
                 *shlex.split(stream.java_options),
                 f"-Dderby.system.home={local}",
             ]

@@ -45,10 +45,10 @@ class Ends:
 def health(_settings: LakeSettings, trino_url: str) -> list[Health]:
     """All parts at once; no answer within 2 s is `away`."""
     checks = (
-        ("Gateway", lambda: _http(f"{_settings.gateway_url}/readyz", _settings.gateway_ca)),
+        ("Gateway", lambda: _http(f"{_settings.gateway_url}/readyz", _settings.gateway_ca, "SLUICE_GATEWAY_CA")),
         ("Kafka", lambda: _tcp(_settings.kafka_bootstrap.split(",")[0])),
         ("Stream job", _stream_job),
-        ("Object store", lambda: _http(f"{_settings.s3_endpoint}/minio/health/live")),
+        ("Object store", lambda: _http(f"{_settings.s3_endpoint}/minio/health/live", _settings.s3_ca, "SLUICE_S3_CA")),
         ("Catalog database", lambda: _tcp(urlsplit(_settings.catalog_uri).netloc.rpartition("@")[2], 5432)),
         ("Trino", lambda: _trino(_settings)),
     )
@@ -103,9 +103,10 @@ def _timed(name: str, check: object) -> Health:
     return Health(name, state, detail, round((time.monotonic() - started) * 1000, 1))
 
 
-def _http(url: str, ca: Path | None = None) -> tuple[str, str]:
+def _http(url: str, ca: Path | None = None, setting: str = "") -> tuple[str, str]:
+    """What a GET says; `ca` is whom to believe for the certificate, and `setting` has named that file."""
     try:
-        answer = httpx.get(url, timeout=PATIENCE, trust_env=False, verify=trusted(ca, "SLUICE_GATEWAY_CA"))
+        answer = httpx.get(url, timeout=PATIENCE, trust_env=False, verify=trusted(ca, setting))
     except SluiceError as refused:
         return "unknown", str(refused)
     except httpx.HTTPError as failure:

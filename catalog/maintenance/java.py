@@ -6,6 +6,7 @@ files that are replaced, and `ExpireSnapshots`, which knows what nobody refers t
 
 import importlib.util
 import os
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from catalog.lake import jdbc_uri
 from catalog.maintenance.compaction import File
 from catalog.maintenance.expiry import Cut
 from catalog.settings import LakeSettings
+from catalog.trust import for_java
 
 HEAP = "160m"
 # Of what pyspark brings, beside the jars of the lake.
@@ -41,6 +43,7 @@ class JavaTables:
         self._catalog: Any = None
         self._content_file: Any = None
         self._json: Any = None
+        self._folder = tempfile.TemporaryDirectory(prefix="sluice-")  # whom the JVM believes; goes with this object
 
     def rewrite(
         self,
@@ -97,7 +100,7 @@ class JavaTables:
 
     def _opened(self) -> Any:
         if self._gateway is None:
-            self._gateway = _start()
+            self._gateway = _start(self._lake, Path(self._folder.name))
             jvm = self._gateway.jvm
             # Looked up once: py4j searches all jars for each part of a dotted name, each time.
             self._content_file = jvm.org.apache.iceberg.ContentFileParser.fromJson
@@ -111,12 +114,15 @@ class JavaTables:
         return self._gateway.jvm
 
 
-def _start() -> JavaGateway:
+def _start(lake: LakeSettings, folder: Path) -> JavaGateway:
     home = java_home()
     port, token = launch_gateway(
         classpath=os.pathsep.join(_class_path()),
         # It moves no rows: the first compiler and the serial collector are enough, and cost least.
-        javaopts=[f"-Xmx{HEAP}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"],
+        javaopts=[
+            *(f"-Xmx{HEAP}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
+            *for_java(lake.s3_ca, "SLUICE_S3_CA", home, folder / "authorities"),
+        ],
         java_path=str(home / "bin" / "java") if home else None,
         die_on_exit=True,
         enable_auth=True,

@@ -1,11 +1,10 @@
 """A catalog that lost a table must not get an empty one in its place: nobody would notice."""
 
-from urllib.parse import urlsplit
-
-from pyarrow.fs import FileSystem, S3FileSystem
+from pyarrow.fs import FileSystem
 from pyiceberg.catalog import Catalog
 
 from catalog.errors import SluiceError
+from catalog.lake import file_system_of
 from catalog.recovery.metadata_files import namespace_folders, numbered, read
 
 
@@ -30,11 +29,4 @@ def _files(catalog: Catalog) -> FileSystem:
     properties = catalog.properties
     if "s3.endpoint" not in properties:
         return FileSystem.from_uri(properties["warehouse"])[0]
-    endpoint = urlsplit(properties["s3.endpoint"])
-    return S3FileSystem(
-        access_key=properties.get("s3.access-key-id"),
-        secret_key=properties.get("s3.secret-access-key"),
-        region=properties["s3.region"],
-        endpoint_override=endpoint.netloc,
-        scheme=endpoint.scheme,
-    )
+    return file_system_of(properties)

@@ -17,6 +17,7 @@ import httpx
 
 from catalog.errors import SluiceError
 from catalog.settings import LakeSettings
+from catalog.trust import trusted
 from infra.access.accounts import AT_TABLES, EVERYTHING, OPERATOR, Account
 
 PATH = "/minio/admin/v3/import-iam"
@@ -32,7 +33,8 @@ def make_users(settings: LakeSettings, access_key: str, secret_key: str, passwor
     headers = signed(url, body, access_key, secret_key, settings.s3_region, datetime.now(UTC))
     try:
         # No proxy of the environment is asked for an address inside the stack.
-        answer = httpx.put(url, content=body, headers=headers, timeout=30, trust_env=False)
+        verify = trusted(settings.s3_ca, "SLUICE_S3_CA")
+        answer = httpx.put(url, content=body, headers=headers, timeout=30, trust_env=False, verify=verify)
     except httpx.HTTPError as failure:
         raise SluiceError(f"The object store {settings.s3_endpoint} does not answer: {failure}") from None
     if answer.is_error:

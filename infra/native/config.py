@@ -60,6 +60,7 @@ LOOPBACK_ONLY = frozenset({"kafka_controller", "prometheus", "alertmanager"})
 ADMINISTRATOR = "administrator"  # of the object store, of the broker; makes the accounts and is used for nothing else
 # Certificate and key that Kafka shows, and the authority that its clients trust; without them nothing is encrypted.
 TLS = ("SLUICE_KAFKA_TLS_CERTIFICATE", "SLUICE_KAFKA_TLS_KEY", "SLUICE_KAFKA_CA")
+S3_TLS = ("SLUICE_S3_TLS_CERTIFICATE", "SLUICE_S3_TLS_KEY", "SLUICE_S3_CA")  # likewise, of the object store
 GATEWAY_TLS = ("SLUICE_GATEWAY_TLS_CERTIFICATE", "SLUICE_GATEWAY_TLS_KEY", "SLUICE_GATEWAY_CA")  # likewise
 # What describes no server, and what it is if nobody says.
 LAKE_DEFAULTS = {
@@ -81,6 +82,7 @@ class Stack:
     passwords: Mapping[str, str]
     lake: Mapping[str, str] = field(default_factory=lambda: LAKE_DEFAULTS)
     tls: Mapping[str, str] = field(default_factory=dict)  # TLS variable → file; all of them or none
+    s3_tls: Mapping[str, str] = field(default_factory=dict)
     gateway_tls: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -95,6 +97,15 @@ class Stack:
         """Whether Trino wants a password, over https; if nobody says, where other machines can reach it."""
         chosen = self.lake.get("SLUICE_TRINO_AUTHENTICATION") or ("none" if self.bind == LOOPBACK else "password")
         return chosen == "password"
+
+    @property
+    def s3_endpoint(self) -> str:
+        return f"http{'s' if self.s3_tls else ''}://{self.address('minio')}"
+
+    @property
+    def s3_ca(self) -> Path | None:
+        """The authority that signed the object store's certificate."""
+        return Path(self.s3_tls["SLUICE_S3_CA"]) if self.s3_tls else None
 
     @property
     def gateway_url(self) -> str:
@@ -197,6 +208,7 @@ def choose(
         else {"postgres": secrets.token_hex(16), "lake": secrets.token_hex(16), "s3": secrets.token_hex(20)},
         lake=_lake(environ, before.lake if before else LAKE_DEFAULTS),
         tls=_tls(TLS, environ, before.tls if before else {}),
+        s3_tls=_tls(S3_TLS, environ, before.s3_tls if before else {}),
         gateway_tls=_tls(GATEWAY_TLS, environ, before.gateway_tls if before else {}),
     )
 
@@ -261,7 +273,8 @@ def variables(stack: Stack) -> dict[str, str]:
         "SLUICE_KAFKA_CA": stack.tls.get("SLUICE_KAFKA_CA", ""),
         "SLUICE_CATALOG_NAME": "lake",
         "SLUICE_WAREHOUSE": "s3://lake/warehouse",
-        "SLUICE_S3_ENDPOINT": f"http://{stack.address('minio')}",
+        "SLUICE_S3_ENDPOINT": stack.s3_endpoint,
+        "SLUICE_S3_CA": stack.s3_tls.get("SLUICE_S3_CA", ""),
         "SLUICE_S3_REGION": "us-east-1",
         "SLUICE_TRINO_URL": stack.trino_url,
         "SLUICE_TRINO_ACCESS": str(stack.trino_access),
@@ -297,8 +310,10 @@ def variables(stack: Stack) -> dict[str, str]:
 
 
 def _own_certificates(stack: Stack) -> str:
-    trino = str(stack.trino_access / CERTIFICATE) if stack.trino_asks else ""
-    return ",".join(filter(None, (trino, stack.gateway_tls.get("SLUICE_GATEWAY_TLS_CERTIFICATE"))))
+    named = {**stack.tls, **stack.s3_tls, **stack.gateway_tls}
+    shown = [file for name, file in named.items() if name.endswith("_TLS_CERTIFICATE")]
+    trino = [str(stack.trino_access / CERTIFICATE)] if stack.trino_asks else []
+    return ",".join([*trino, *shown])
 
 
 def credentials(stack: Stack, account: str | None) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
@@ -16,6 +17,7 @@ from infra.native.components import components
 from infra.native.config import (
     ADMINISTRATOR,
     CHECKOUT,
+    S3_TLS,
     Stack,
     administration,
     broker_administration,
@@ -28,6 +30,7 @@ from infra.native.kafka import kafka_part
 from infra.native.part import YIELDS, YIELDS_MOST, Part
 from infra.native.postgres import postgres_part
 from infra.native.trino import trino_part
+from infra.private_files import write_private
 
 # Every service, in the order in which `status` shows them.
 SERVICES = ("postgres", "minio", "kafka", "trino", "gateway", "stream", "maintenance", "gold", "verify", "ui")
@@ -127,10 +130,22 @@ def _bounded(limit: str, *command: str) -> tuple[str, ...]:
 def _minio(stack: Stack) -> Part:
     data = stack.folder("data", "minio")
     program = components()["minio"].folder(cache_folder()) / "minio"
-    probe = probes.http(f"http://{stack.address('minio')}/minio/health/live")
+    shown = stack.folder("etc", "minio")
+    probe = probes.http(f"{stack.s3_endpoint}/minio/health/live", stack.s3_ca)
+
+    def prepare() -> None:
+        data.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(shown, ignore_errors=True)
+        shown.mkdir(parents=True, mode=0o700)
+        for name, variable in (("public.crt", S3_TLS[0]), ("private.key", S3_TLS[1])) if stack.s3_tls else ():
+            write_private(shown / name, Path(stack.s3_tls[variable]).read_text())
+
     return Part(
         name="minio",
-        command=(str(program), "server", str(data), "--address", f"{stack.bind}:{stack.ports['minio']}", "--quiet"),
+        command=(
+            *(str(program), "server", str(data), "--address", f"{stack.bind}:{stack.ports['minio']}", "--quiet"),
+            *("--certs-dir", str(shown)),
+        ),
         environment={
             "MINIO_ROOT_USER": ADMINISTRATOR,
             "MINIO_ROOT_PASSWORD": stack.passwords["s3"],
@@ -141,9 +156,9 @@ def _minio(stack: Stack) -> Part:
         ready=probe,
         healthy=probe,
         port=stack.ports["minio"],
-        url=f"http://{stack.address('minio')}",
+        url=stack.s3_endpoint,
         memory=stack.memory["minio"],
-        prepare=lambda: data.mkdir(parents=True, exist_ok=True),
+        prepare=prepare,
     )
 
 

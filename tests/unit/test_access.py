@@ -88,9 +88,15 @@ def test_encryption_wants_all_its_files_and_remembers_them(tmp_path: Path) -> No
     gateway = dict.fromkeys(config.GATEWAY_TLS, given["SLUICE_KAFKA_CA"])
     with pytest.raises(SluiceError, match="without SLUICE_GATEWAY_TLS_KEY: encryption needs all of"):
         config.choose(tmp_path, {**gateway, "SLUICE_GATEWAY_TLS_KEY": ""})
-    encrypted = config.choose(tmp_path, gateway)
+    store = dict.fromkeys(config.S3_TLS, given["SLUICE_KAFKA_TLS_CERTIFICATE"])
+    encrypted = config.choose(tmp_path, {**gateway, **store})
+    assert config.variables(encrypted)["SLUICE_S3_ENDPOINT"].startswith("https://")
+    assert config.variables(encrypted)["SLUICE_S3_CA"] == store["SLUICE_S3_CA"]
+    assert config.variables(remembered)["SLUICE_S3_CA"] == ""
     assert config.variables(encrypted)["SLUICE_GATEWAY_URL"].startswith("https://")
-    assert config.variables(encrypted)["SLUICE_VERIFY_CERTIFICATES"] == gateway["SLUICE_GATEWAY_TLS_CERTIFICATE"]
+    watched = config.variables(encrypted)["SLUICE_VERIFY_CERTIFICATES"].split(",")
+    shown = {**given, **store, **gateway}
+    assert watched == [shown[name] for name in (config.TLS[0], config.S3_TLS[0], config.GATEWAY_TLS[0])]
     (job,) = (
         job
         for job in yaml.safe_load(monitoring.configuration(encrypted))["scrape_configs"]

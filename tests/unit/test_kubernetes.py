@@ -1,9 +1,11 @@
 """The manifests as kustomize builds them: valid for Kubernetes, confined, bounded, probed, and saying no password."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
@@ -25,7 +27,10 @@ SERVERS = {"broker", "minio", "postgres", "trino"}
 def built(overlay: str) -> list[dict[str, Any]]:
     if not shutil.which("kubectl"):
         pytest.skip("no kubectl here: the manifests were not built")
-    folder = CHECKOUT / "k8s" / "overlays" / overlay
+    return kustomized(CHECKOUT / "k8s" / "overlays" / overlay)
+
+
+def kustomized(folder: Path) -> list[dict[str, Any]]:
     done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))
@@ -205,3 +210,32 @@ def test_self_contained_runs_only_images_that_are_built_here() -> None:
 def test_production_has_no_server_of_its_own() -> None:
     for overlay in ("production", "eks"):
         assert not SERVERS & {name.split()[1] for name, _, _ in workloads(overlay)}
+
+
+def test_a_gateway_with_tls_is_asked_over_tls_by_all_who_ask_it(tmp_path: Path) -> None:
+    built("production")  # or skip
+    folders = [CHECKOUT / "k8s" / "overlays" / "production", CHECKOUT / "k8s" / "components" / "gateway-tls"]
+    overlay, component = (os.path.relpath(folder, tmp_path.resolve()) for folder in folders)
+    document = yaml.safe_dump({"resources": [overlay], "components": [component]})
+    (tmp_path / "kustomization.yaml").write_text(document)
+    found = {f"{manifest['kind']} {manifest['metadata']['name']}": manifest for manifest in kustomized(tmp_path)}
+    for manifest in found.values():
+        if manifest["apiVersion"] not in FOREIGN:
+            kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+    container = found["StatefulSet gateway"]["spec"]["template"]["spec"]["containers"][0]
+    probes = [container[f"{name}Probe"]["httpGet"]["scheme"] for name in ("startup", "readiness", "liveness")]
+    assert probes == ["HTTPS"] * 3
+    assert found["ServiceMonitor gateway"]["spec"]["endpoints"][0]["scheme"] == "https"
+    (lake,) = (found[name]["data"] for name in found if name.startswith("ConfigMap lake-"))
+    assert lake["SLUICE_GATEWAY_URL"] == "https://gateway:8000"
+    mounts = {
+        name: {mount["mountPath"] for mount in found[name]["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]}
+        for name in ("StatefulSet gateway", "Deployment ui")
+    }
+    variables = {variable["name"]: variable.get("value") for variable in container["env"]}
+    for file, name in (
+        (variables["SLUICE_GATEWAY_TLS_CERTIFICATE"], "StatefulSet gateway"),
+        (variables["SLUICE_GATEWAY_TLS_KEY"], "StatefulSet gateway"),
+        (lake["SLUICE_GATEWAY_CA"], "Deployment ui"),
+    ):
+        assert str(Path(file).parent) in mounts[name], file

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from catalog.errors import SluiceError
-from catalog.settings import read_settings
+from catalog.settings import LakeSettings, read_settings
 from stream_jobs import session
 from stream_jobs.settings import StreamSettings
 
@@ -16,7 +16,7 @@ def test_folders_with_blanks_in_their_names_reach_the_jvm_whole(
     state = tmp_path / "a lake"
     monkeypatch.setenv("SLUICE_STATE", str(state))
     monkeypatch.setenv("SLUICE_STREAM_JAVA_OPTIONS", "-XX:SharedArchiveFile='/home/ann b/spark.jsa' -Xss2m")
-    told = session._configuration(read_settings(StreamSettings), ["/jars/a.jar"])
+    told = session._configuration(read_settings(LakeSettings), read_settings(StreamSettings), ["/jars/a.jar"])
     java = told["spark.driver.extraJavaOptions"]
     assert "'-XX:SharedArchiveFile=/home/ann b/spark.jsa' -Xss2m" in java
     assert f"'-Dderby.system.home={state}/stream'" in java
