@@ -65,7 +65,7 @@ def _serve(settings: GatewaySettings) -> None:
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        loop="uvloop",
+        loop="uvloop" if settings.tls_certificate is None else f"{tls.__name__}:{tls.Loop.__name__}",
         http=Connection,
         ws="none",
         ssl_context_factory=tls.context if settings.tls_certificate is not None else None,

@@ -5,8 +5,10 @@ import ssl
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import structlog
+import uvloop
 
 from catalog.errors import SluiceError
 from ingest_gateway.settings import GatewaySettings, gateway_settings
@@ -79,6 +81,15 @@ async def watch(settings: GatewaySettings) -> None:
     while found is not None:
         await asyncio.sleep(settings.contract_poll)
         found.look()
+
+
+class Loop(uvloop.Loop):
+    """Ends a connection whose handshake isn't complete in `header_timeout` seconds: until it is, nothing else bounds it."""
+
+    async def create_server(self, *arguments: Any, **options: Any) -> Any:  # the type stubs disagree
+        """As uvloop's."""
+        options["ssl_handshake_timeout"] = gateway_settings().header_timeout
+        return await super().create_server(*arguments, **options)
 
 
 def context(_config: object, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:

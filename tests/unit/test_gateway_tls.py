@@ -1,6 +1,7 @@
 """The gateway behind its own certificate, as a process. Kafka is away: what is sent is judged, and need not be kept."""
 
 import os
+import socket
 import ssl
 import subprocess
 import sys
@@ -75,6 +76,16 @@ def test_a_renewed_certificate_is_shown_without_a_restart_and_a_broken_one_is_no
         files[1].write_text(whole)
         third = write_pair(*files)
         eventually(lambda: serial_shown(port) == third, 60, "what is mended is shown")
+
+
+def test_who_connects_and_shakes_no_hands_is_cut_off(tmp_path: Path) -> None:
+    write_pair(tmp_path / "tls.crt", tmp_path / "tls.key")
+    with (
+        gateway(tmp_path, SLUICE_GATEWAY_HEADER_TIMEOUT=0.5) as port,
+        socket.create_connection(("127.0.0.1", port)) as idle,
+    ):
+        idle.settimeout(40)  # the library's own limit is a minute
+        assert idle.recv(1) == b""
 
 
 def test_what_cannot_work_is_named(tmp_path: Path) -> None:
