@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 
@@ -48,6 +48,16 @@ def run_until_told(work: Callable[[threading.Event], None], log: Any, grace: flo
 
 def _end_where_a_thread_cannot_begin(failure: Any) -> None:
     """A thread that has no memory to begin is one that others wait for for ever: the process ends, and is started again."""
-    sys.__unraisablehook__(failure)
-    if issubclass(failure.exc_type, MemoryError):
+    try:
+        sys.__unraisablehook__(failure)
+    finally:  # to print it may take memory, too
+        if issubclass(failure.exc_type, MemoryError):
+            os._exit(OUT_OF_MEMORY)
+
+
+def end_without_memory(log: Any, failure: MemoryError) -> NoReturn:
+    """What has grown or is in pieces does not shrink: the process ends, and is started again. What is cut off must be harmless."""
+    try:
+        log.error("out of memory", reason=str(failure) or type(failure).__name__)
+    finally:
         os._exit(OUT_OF_MEMORY)

@@ -74,6 +74,8 @@ def run(lake: LakeSettings, settings: MaintenanceSettings, health: metrics.Healt
                     maintenance.round(tools)
                 health.become("running")
                 failures = 0
+            except MemoryError as failure:
+                service.end_without_memory(log, failure)
             except Exception as failure:  # servers that are away show in many kinds
                 failures += 1
                 reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__

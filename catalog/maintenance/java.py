@@ -7,7 +7,8 @@ files that are replaced, and `ExpireSnapshots`, which knows what nobody refers t
 import importlib.util
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from catalog.settings import LakeSettings
 from catalog.trust import for_java
 
 HEAP = "160m"
+CAUSES = 5  # of a failure, that are told
 # Of what pyspark brings, beside the jars of the lake.
 NEEDED = ("slf4j-api-",)
 JARS = ("iceberg-", "postgresql-")
@@ -60,27 +62,23 @@ class JavaTables:
 
         Raises ConflictError.
         """
-        table = self._table(identifier)
-        update = table.newRewrite().validateFromSnapshot(read_at)
-        for file in out:
-            update = update.deleteFile(self._file(table, _named("data", file)))
-        for file in deletes_out:
-            update = update.deleteFile(self._file(table, _named("position-deletes", file)))
-        for described in (*added, *deletes_added):
-            update = update.addFile(self._file(table, described))
-        update.validateWith(Carried(update, written))
-        try:
+        with self._asked():
+            table = self._table(identifier)
+            update = table.newRewrite().validateFromSnapshot(read_at)
+            for file in out:
+                update = update.deleteFile(self._file(table, _named("data", file)))
+            for file in deletes_out:
+                update = update.deleteFile(self._file(table, _named("position-deletes", file)))
+            for described in (*added, *deletes_added):
+                update = update.addFile(self._file(table, described))
+            update.validateWith(Carried(update, written))
             update.commit()
-        except Py4JJavaError as failure:
-            raise _translated(failure) from None
 
     def expire(self, identifier: str, cut: Cut) -> None:
         """Forget snapshots, and remove the files that only they had. Raises ConflictError."""
-        update = self._table(identifier).expireSnapshots().expireOlderThan(cut.older_than).retainLast(cut.retain)
-        try:
+        with self._asked():
+            update = self._table(identifier).expireSnapshots().expireOlderThan(cut.older_than).retainLast(cut.retain)
             update.commit()
-        except Py4JJavaError as failure:
-            raise _translated(failure) from None
 
     def close(self) -> None:
         """End the JVM; the next commit starts another."""
@@ -90,6 +88,16 @@ class JavaTables:
                 gateway.shutdown()
             except (Py4JError, OSError):
                 return  # it has died by itself
+
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        try:
+            yield
+        except Py4JJavaError as failure:
+            raise _translated(failure) from None
+        except Py4JError as failure:
+            self.close()
+            raise RuntimeError(f"the JVM beside maintenance has ended: {failure}") from None
 
     def _table(self, identifier: str) -> Any:
         name = self._opened().org.apache.iceberg.catalog.TableIdentifier.parse(identifier)
@@ -120,7 +128,7 @@ def _start(lake: LakeSettings, folder: Path) -> JavaGateway:
         classpath=os.pathsep.join(_class_path()),
         # It moves no rows: the first compiler and the serial collector are enough, and cost least.
         javaopts=[
-            *(f"-Xmx{HEAP}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
+            *(f"-Xmx{HEAP}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError"),
             *for_java(lake.s3_ca, "SLUICE_S3_CA", home, folder / "authorities"),
         ],
         java_path=str(home / "bin" / "java") if home else None,
@@ -168,9 +176,11 @@ def _named(content: str, file: File) -> str:
 
 
 def _translated(failure: Py4JJavaError) -> Exception:
-    java = failure.java_exception
-    kind = java.getClass().getName().rsplit(".", 1)[-1] if java is not None else ""
-    message = str(java.getMessage()).splitlines()[0] if java is not None else str(failure)
-    if kind in ("ValidationException", "CommitFailedException"):
-        return ConflictError(message)
-    return RuntimeError(f"{kind}: {message}")
+    java, told = failure.java_exception, list[str]()
+    while java is not None and len(told) < CAUSES:
+        kind, message = java.getClass().getName().rsplit(".", 1)[-1], str(java.getMessage()).partition("\n")[0]
+        if kind in ("ValidationException", "CommitFailedException") and not told:
+            return ConflictError(message)
+        told.append(f"{kind}: {message}")
+        java = java.getCause()
+    return RuntimeError("; ".join(told) or str(failure))

@@ -103,6 +103,8 @@ def _on(tools: Tools, identifier: str, with_orphans: bool, fewest_snapshots: int
             yield from work.remove_orphans(tools, identifier)
     except NoSuchTableError:
         return  # dropped meanwhile
+    except MemoryError:
+        raise  # no matter of this table
     except Exception as failure:
         reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
         log.error("failed", table=identifier, reason=reason, kind=type(failure).__name__)
