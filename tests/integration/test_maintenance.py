@@ -12,6 +12,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
@@ -23,6 +24,7 @@ from catalog.lake import open_catalog
 from catalog.maintenance import expiry, replace, rounds, work
 from catalog.maintenance.faults import POINTS
 from catalog.maintenance.inventory import Inventories
+from catalog.maintenance.java import JavaTables
 from catalog.maintenance.orphans import listed, orphans
 from catalog.maintenance.tools import COMPACT, DONE, Tools
 from catalog.names import P_OFFSETS
@@ -200,6 +202,19 @@ def test_a_stream_gives_way_but_not_for_ever(lake: LakeSettings) -> None:
         soon.give_way(hasty)
     assert told
     Turns(lake.model_copy(update={"catalog_uri": "postgresql://nobody@127.0.0.1:1/lake"})).give_way(one)
+
+
+def test_a_jvm_that_has_died_is_started_again(lake: LakeSettings) -> None:
+    nothing = expiry.Cut(0, 1, 1)
+    with closing(JavaTables(lake)) as java:
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match=r"NoSuchTableException: Table does not exist: silver\.none"):
+                java.expire("silver.none", nothing)
+            (jvm,) = (child for child in psutil.Process().children() if "py4j.GatewayServer" in child.cmdline())
+            jvm.kill()
+            jvm.wait()
+            with pytest.raises(RuntimeError, match="the JVM beside maintenance has ended"):
+                java.expire("silver.none", nothing)
 
 
 def test_files_that_somebody_else_rewrote_meanwhile_are_left_alone(

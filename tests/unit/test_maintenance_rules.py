@@ -1,17 +1,21 @@
 """What maintenance decides, from facts alone: which snapshots may go, which files are merged, where dead rows are afterwards."""
 
 import random
+from collections.abc import Iterator
 from itertools import count
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from catalog.maintenance import rounds, work
 from catalog.maintenance.compaction import FEWEST, FEWEST_DELETES, MIB, TINY, File, Group, plan
 from catalog.maintenance.expiry import KEEP, SLACK, Commit, Cut, cut
 from catalog.maintenance.replace import carry
 from catalog.maintenance.rewrite import Merged, Moved
+from catalog.maintenance.tools import FAILED, Done, Tools
 
 AGE = 300_000
 NOW = 10_000_000
@@ -173,3 +177,17 @@ def test_what_was_deleted_meanwhile_is_carried_over() -> None:
     }
     after = carry(dead, [other.path, *(f.path for f in sources)], group, Merged("new", "{}", 1, 19, moves))
     assert {path: rows.tolist() for path, rows in after.items()} == {"new": [1, 9], other.path: [5]}
+
+
+def test_a_table_that_fails_does_not_stop_the_others_but_the_end_of_memory_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(_tools: Tools, identifier: str) -> Iterator[Done]:
+        raise MemoryError if identifier == "silver.large" else ValueError("broken")
+
+    monkeypatch.setattr(work, "compact", fails)
+    tools = Mock(dry_run=True)
+    done = rounds.one_round(tools, ["silver.broken", "silver.other"], lambda _: False)
+    assert [(one.table, one.outcome) for one in done] == [("silver.broken", FAILED), ("silver.other", FAILED)]
+    with pytest.raises(MemoryError):
+        rounds.one_round(tools, ["silver.large", "silver.other"], lambda _: False)

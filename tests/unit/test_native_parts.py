@@ -1,5 +1,7 @@
 """Which parts are started for what was asked, and in which order they end."""
 
+import subprocess
+
 import pytest
 
 from catalog.errors import SluiceError
@@ -50,3 +52,21 @@ def test_every_part_ends_after_all_that_need_it() -> None:
     assert all(
         place[name] <= place[need] for name in parts.NEEDS for need in parts.NEEDS[name] if need in parts.SERVICES
     )
+
+
+def test_what_threads_reserve_for_their_stacks_is_not_what_bounds_a_part() -> None:
+    program = """
+import threading
+end = threading.Event()
+for _ in range(60):
+    threading.Thread(target=end.wait).start()
+end.set()
+try:
+    bytearray(400 << 20)
+except MemoryError:
+    print("bounded")
+"""
+    done = subprocess.run(
+        parts._bounded("350m", "-c", program), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "bounded\n"), done.stderr

@@ -39,6 +39,12 @@ def starved(stop):
     _thread.start_new_thread(Unborn()._bootstrap, ())
     stop.wait()
 
+def hungry(stop):
+    try:
+        bytearray(1 << 60)
+    except MemoryError as failure:
+        service.end_without_memory(log, failure)
+
 service.log_as_json()
 log = structlog.get_logger()
 service.run_until_told({work}, log, {grace})
@@ -71,6 +77,13 @@ def test_a_thread_that_finds_no_memory_to_begin_ends_the_process() -> None:
     """Whoever waits for such a thread waits for ever, and the part would seem to be well."""
     with running("starved", 500) as process:
         assert process.wait(60) == service.OUT_OF_MEMORY
+
+
+def test_a_part_without_memory_says_so_and_ends() -> None:
+    with running("hungry", 500) as process:
+        told, _ = process.communicate(timeout=60)
+        assert process.returncode == service.OUT_OF_MEMORY
+    assert json.loads(told)["event"] == "out of memory"
 
 
 @pytest.mark.parametrize(
