@@ -106,7 +106,7 @@ def _gateway(url: str | None, settings: LakeSettings) -> tuple[str, Path | None]
     stack = None if url or os.environ.get("SLUICE_GATEWAY_URL") else config.load(config.state_folder())
     if stack is None:
         return url or settings.gateway_url, settings.gateway_ca
-    return stack.gateway_url, stack.gateway_ca or settings.gateway_ca
+    return stack.url("gateway"), stack.ca("gateway") or settings.gateway_ca
 
 
 def _contract(folder: Path, stream: str) -> Stream | None:

@@ -10,15 +10,17 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from catalog.errors import SluiceError
 from infra.access.accounts import ACCOUNTS, AT_BROKER, AT_TABLES, OPERATOR
 from infra.access.trino_users import CERTIFICATE
+from infra.native import encryption
 from infra.native.cache import cache_folder
 from infra.native.components import components
+from infra.native.encryption import Way
 from infra.native.ports import check_ports, parse_port, port_variable
 from infra.private_files import write_private
 
@@ -58,10 +60,6 @@ LOOPBACK = "127.0.0.1"
 # They ask nobody who he is, and nobody but this machine needs them.
 LOOPBACK_ONLY = frozenset({"kafka_controller", "prometheus", "alertmanager"})
 ADMINISTRATOR = "administrator"  # of the object store, of the broker; makes the accounts and is used for nothing else
-# Certificate and key that Kafka shows, and the authority that its clients trust; without them nothing is encrypted.
-TLS = ("SLUICE_KAFKA_TLS_CERTIFICATE", "SLUICE_KAFKA_TLS_KEY", "SLUICE_KAFKA_CA")
-S3_TLS = ("SLUICE_S3_TLS_CERTIFICATE", "SLUICE_S3_TLS_KEY", "SLUICE_S3_CA")  # likewise, of the object store
-GATEWAY_TLS = ("SLUICE_GATEWAY_TLS_CERTIFICATE", "SLUICE_GATEWAY_TLS_KEY", "SLUICE_GATEWAY_CA")  # likewise
 # What describes no server, and what it is if nobody says.
 LAKE_DEFAULTS = {
     "SLUICE_CONTRACTS": str(CHECKOUT / "catalog" / "contracts"),
@@ -81,9 +79,7 @@ class Stack:
     memory: Mapping[str, str]
     passwords: Mapping[str, str]
     lake: Mapping[str, str] = field(default_factory=lambda: LAKE_DEFAULTS)
-    tls: Mapping[str, str] = field(default_factory=dict)  # TLS variable → file; all of them or none
-    s3_tls: Mapping[str, str] = field(default_factory=dict)
-    gateway_tls: Mapping[str, str] = field(default_factory=dict)
+    tls: Mapping[str, str] = field(default_factory=dict)  # setting → file, of the ways that are encrypted
 
     @property
     def host(self) -> str:
@@ -98,23 +94,18 @@ class Stack:
         chosen = self.lake.get("SLUICE_TRINO_AUTHENTICATION") or ("none" if self.bind == LOOPBACK else "password")
         return chosen == "password"
 
-    @property
-    def s3_endpoint(self) -> str:
-        return f"http{'s' if self.s3_tls else ''}://{self.address('minio')}"
+    def way(self, part: str) -> Way | None:
+        """What encrypts the way to this part."""
+        return encryption.way(part, self.tls)
 
-    @property
-    def s3_ca(self) -> Path | None:
-        """The authority that signed the object store's certificate."""
-        return Path(self.s3_tls["SLUICE_S3_CA"]) if self.s3_tls else None
+    def ca(self, part: str) -> Path | None:
+        """The authority that signed the part's certificate, if it has one."""
+        found = self.way(part)
+        return found.ca if found else None
 
-    @property
-    def gateway_url(self) -> str:
-        return f"http{'s' if self.gateway_tls else ''}://{self.address('gateway')}"
-
-    @property
-    def gateway_ca(self) -> Path | None:
-        """The authority that signed the gateway's certificate."""
-        return Path(self.gateway_tls["SLUICE_GATEWAY_CA"]) if self.gateway_tls else None
+    def url(self, part: str) -> str:
+        """Where one of the parts that encryption is chosen for answers HTTP."""
+        return f"http{'s' if self.way(part) else ''}://{self.address(part)}"
 
     @property
     def trino_url(self) -> str:
@@ -156,6 +147,7 @@ def load(state: Path) -> Stack | None:
         document["ports"] = {name: first + place for place, name in enumerate(PORT_NAMES)} | document["ports"]
         document["memory"] = MEMORY | document["memory"]
         document["lake"] = LAKE_DEFAULTS | document["lake"]
+        document["tls"] = document.get("tls", {}) | document.pop("gateway_tls", {})  # once kept apart
         return Stack(state=state, **document)
     except FileNotFoundError:
         return None
@@ -207,22 +199,8 @@ def choose(
         if before
         else {"postgres": secrets.token_hex(16), "lake": secrets.token_hex(16), "s3": secrets.token_hex(20)},
         lake=_lake(environ, before.lake if before else LAKE_DEFAULTS),
-        tls=_tls(TLS, environ, before.tls if before else {}),
-        s3_tls=_tls(S3_TLS, environ, before.s3_tls if before else {}),
-        gateway_tls=_tls(GATEWAY_TLS, environ, before.gateway_tls if before else {}),
+        tls=encryption.choose(environ, before.tls if before else {}),
     )
-
-
-def _tls(names: Sequence[str], environ: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:
-    """The files that encrypt the way to a server; a variable that is set to nothing ends it."""
-    chosen = {name: str(Path(file).absolute()) for name in names if (file := environ.get(name, before.get(name, "")))}
-    if chosen and len(chosen) < len(names):
-        lacking = " and ".join(name for name in names if name not in chosen)
-        raise SluiceError(f"{', '.join(chosen)} without {lacking}: encryption needs all of {', '.join(names)}, or none")
-    for name, file in chosen.items():
-        if not os.access(file, os.R_OK):
-            raise SluiceError(f"{name}={file!r} cannot be read: name a PEM file")
-    return chosen
 
 
 def _lake(environ: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:
@@ -268,18 +246,18 @@ def variables(stack: Stack) -> dict[str, str]:
         "SLUICE_STATE": str(stack.state),
         "SLUICE_BIND": stack.bind,
         "SLUICE_KAFKA_BOOTSTRAP": stack.address("kafka"),
-        "SLUICE_KAFKA_SECURITY_PROTOCOL": "SASL_SSL" if stack.tls else "SASL_PLAINTEXT",
+        "SLUICE_KAFKA_SECURITY_PROTOCOL": "SASL_SSL" if stack.way("kafka") else "SASL_PLAINTEXT",
         "SLUICE_KAFKA_MECHANISM": "SCRAM-SHA-512",
         "SLUICE_KAFKA_CA": stack.tls.get("SLUICE_KAFKA_CA", ""),
         "SLUICE_CATALOG_NAME": "lake",
         "SLUICE_WAREHOUSE": "s3://lake/warehouse",
-        "SLUICE_S3_ENDPOINT": stack.s3_endpoint,
-        "SLUICE_S3_CA": stack.s3_tls.get("SLUICE_S3_CA", ""),
+        "SLUICE_S3_ENDPOINT": stack.url("minio"),
+        "SLUICE_S3_CA": stack.tls.get("SLUICE_S3_CA", ""),
         "SLUICE_S3_REGION": "us-east-1",
         "SLUICE_TRINO_URL": stack.trino_url,
         "SLUICE_TRINO_ACCESS": str(stack.trino_access),
-        "SLUICE_GATEWAY_URL": stack.gateway_url,
-        **{name: stack.gateway_tls.get(name, "") for name in GATEWAY_TLS},
+        "SLUICE_GATEWAY_URL": stack.url("gateway"),
+        **{name: stack.tls.get(name, "") for name in encryption.variables("gateway")},
         "SLUICE_GATEWAY_HOST": stack.bind,
         "SLUICE_GATEWAY_PORT": str(stack.ports["gateway"]),
         "SLUICE_GATEWAY_SPOOL": os.environ.get("SLUICE_GATEWAY_SPOOL", str(stack.folder("data", "spool"))),
@@ -297,7 +275,7 @@ def variables(stack: Stack) -> dict[str, str]:
         "SLUICE_VERIFY_URL": f"http://{stack.address('verify')}",
         "SLUICE_GOLD_HOST": stack.bind,
         "SLUICE_GOLD_PORT": str(stack.ports["gold"]),
-        "SLUICE_UI_URL": f"http://{stack.address('ui')}",
+        "SLUICE_UI_URL": stack.url("ui"),
         **{name: os.environ.get(name) or value for name, value in stack.lake.items()},
         "SLUICE_SPARK_JARS": str(components()["spark-jars"].folder(cache)),
     }
@@ -310,8 +288,7 @@ def variables(stack: Stack) -> dict[str, str]:
 
 
 def _own_certificates(stack: Stack) -> str:
-    named = {**stack.tls, **stack.s3_tls, **stack.gateway_tls}
-    shown = [file for name, file in named.items() if name.endswith("_TLS_CERTIFICATE")]
+    shown = [str(way.certificate) for part in encryption.WAYS if (way := stack.way(part))]
     trino = [str(stack.trino_access / CERTIFICATE)] if stack.trino_asks else []
     return ",".join([*trino, *shown])
 

@@ -102,11 +102,11 @@ def as_administrator(stack: Stack) -> LakeSettings:
     """How Kafka's administrator signs in, from this machine."""
     return LakeSettings.model_construct(
         kafka_bootstrap=stack.address("kafka"),
-        kafka_security_protocol="SASL_SSL" if stack.tls else "SASL_PLAINTEXT",
+        kafka_security_protocol="SASL_SSL" if stack.way("kafka") else "SASL_PLAINTEXT",
         kafka_mechanism="PLAIN",
         kafka_user=ADMINISTRATOR,
         kafka_password=stack.password(ADMINISTRATOR),
-        kafka_ca=Path(stack.tls["SLUICE_KAFKA_CA"]) if stack.tls else None,
+        kafka_ca=stack.ca("kafka"),
     )
 
 
@@ -118,12 +118,12 @@ def _access(stack: Stack) -> dict[str, str]:
         f'{module}.plain.PlainLoginModule required username="{ADMINISTRATOR}" password="{password}" '
         f'user_{ADMINISTRATOR}="{password}";'
     )
-    protocol = "SASL_SSL" if stack.tls else "SASL_PLAINTEXT"
+    protocol = "SASL_SSL" if stack.way("kafka") else "SASL_PLAINTEXT"
     encryption = {
         "listener.name.client.ssl.keystore.type": "PEM",
         "listener.name.client.ssl.keystore.location": str(_keystore(stack)),
         "listener.name.client.ssl.truststore.type": "PEM",
-        "listener.name.client.ssl.truststore.location": stack.tls.get("SLUICE_KAFKA_CA", ""),
+        "listener.name.client.ssl.truststore.location": str(stack.ca("kafka")),
     }
     return {
         "listener.security.protocol.map": f"CLIENT:{protocol},CONTROLLER:SASL_PLAINTEXT",
@@ -136,7 +136,7 @@ def _access(stack: Stack) -> dict[str, str]:
         "listener.name.controller.plain.sasl.jaas.config": plain,
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "super.users": f"User:{ADMINISTRATOR}",
-        **(encryption if stack.tls else {}),
+        **(encryption if stack.way("kafka") else {}),
     }
 
 
@@ -162,7 +162,7 @@ def _write_keystore(stack: Stack) -> None:
 
 def _prepare(stack: Stack, etc: Path) -> None:
     etc.mkdir(parents=True, exist_ok=True)
-    if stack.tls:
+    if stack.way("kafka"):
         _write_keystore(stack)
     (etc / "log4j2.properties").write_text(LOGGING)
     lines = "".join(f"{name}={value}\n" for name, value in properties(stack).items())

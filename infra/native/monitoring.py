@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from catalog.errors import SluiceError
-from infra.native import probes
+from infra.native import encryption, probes
 from infra.native.config import CHECKOUT, Stack, parse_memory
 from infra.native.part import Part
 
@@ -57,8 +57,8 @@ def configuration(stack: Stack) -> str:
 
 def _targets(stack: Stack, name: str) -> dict[str, Any]:
     found: dict[str, Any] = {"static_configs": [{"targets": [stack.address(name)]}]}
-    if name == "gateway" and stack.gateway_tls:
-        found |= {"scheme": "https", "tls_config": {"ca_file": str(stack.gateway_ca)}}
+    if name in encryption.WAYS and (authority := stack.ca(name)):
+        found |= {"scheme": "https", "tls_config": {"ca_file": str(authority)}}
     return found
 
 

@@ -17,7 +17,6 @@ from infra.native.components import components
 from infra.native.config import (
     ADMINISTRATOR,
     CHECKOUT,
-    S3_TLS,
     Stack,
     administration,
     broker_administration,
@@ -25,6 +24,7 @@ from infra.native.config import (
     parse_memory,
     trino_credentials,
 )
+from infra.native.encryption import WAYS
 from infra.native.java import class_archive
 from infra.native.kafka import kafka_part
 from infra.native.part import YIELDS, YIELDS_MOST, Part
@@ -139,14 +139,15 @@ def _minio(stack: Stack) -> Part:
     data = stack.folder("data", "minio")
     program = components()["minio"].folder(cache_folder()) / "minio"
     shown = stack.folder("etc", "minio")
-    probe = probes.http(f"{stack.s3_endpoint}/minio/health/live", stack.s3_ca)
+    probe = probes.http(f"{stack.url('minio')}/minio/health/live", stack.ca("minio"))
 
     def prepare() -> None:
         data.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(shown, ignore_errors=True)
         shown.mkdir(parents=True, mode=0o700)
-        for name, variable in (("public.crt", S3_TLS[0]), ("private.key", S3_TLS[1])) if stack.s3_tls else ():
-            write_private(shown / name, Path(stack.s3_tls[variable]).read_text())
+        if way := stack.way("minio"):
+            write_private(shown / "public.crt", way.certificate.read_text())
+            write_private(shown / "private.key", way.key.read_text())
 
     return Part(
         name="minio",
@@ -164,7 +165,7 @@ def _minio(stack: Stack) -> Part:
         ready=probe,
         healthy=probe,
         port=stack.ports["minio"],
-        url=stack.s3_endpoint,
+        url=stack.url("minio"),
         memory=stack.memory["minio"],
         prepare=prepare,
     )
@@ -191,11 +192,9 @@ def _answering(
     shown: str = "",
     environment: Mapping[str, str] | None = None,
     yields: int = 0,
-    url: str = "",
-    trusted: Path | None = None,
 ) -> Part:
     """A Python program whose data is bounded, and which is ready and well when it answers at `health`."""
-    url = url or f"http://{stack.address(name)}"
+    url, trusted = (stack.url(name), stack.ca(name)) if name in WAYS else (f"http://{stack.address(name)}", None)
     return Part(
         name=name,
         command=_bounded(stack.memory[name], *command),
@@ -217,8 +216,6 @@ def _gateway(stack: Stack) -> Part:
         "/readyz",
         *("-m", "ingest_gateway"),
         environment=credentials(stack, "gateway"),
-        url=stack.gateway_url,
-        trusted=stack.gateway_ca,
     )
 
 
@@ -295,10 +292,13 @@ def _verify(stack: Stack) -> Part:
 
 
 def _ui(stack: Stack) -> Part:
+    way = stack.way("ui")
+    encrypted = ("--server.sslCertFile", str(way.certificate), "--server.sslKeyFile", str(way.key)) if way else ()
     return _answering(
         stack, "ui", "/_stcore/health",
         *("-m", "streamlit", "run", str(CHECKOUT / "ui" / "app.py")),
         *("--server.headless", "true", "--server.address", stack.bind, "--server.port", str(stack.ports["ui"])),
         *("--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none", "--client.toolbarMode", "minimal"),
+        *encrypted,
         environment=credentials(stack, "explorer") | trino_credentials(stack, EXPLORER),
     )  # fmt: skip

@@ -33,7 +33,7 @@ def trino_part(stack: Stack) -> Part:
             *class_archive(runtime, server / "trino.jsa"),
             *("-cp", f"{server}/lib/*"),
             f"-Xmx{stack.memory['trino']}",
-            *(java_options(etc / AUTHORITIES) if stack.s3_ca else ()),
+            *(java_options(etc / AUTHORITIES) if stack.ca("minio") else ()),
             "-XX:+UseG1GC",
             "-XX:G1HeapRegionSize=8M",
             "-XX:+ExitOnOutOfMemoryError",
@@ -110,7 +110,7 @@ def lake_catalog(stack: Stack) -> dict[str, str]:
         "iceberg.jdbc-catalog.default-warehouse-dir": "s3://lake/warehouse",
         "iceberg.jdbc-catalog.schema-version": "V1",
         "fs.native-s3.enabled": "true",
-        "s3.endpoint": stack.s3_endpoint,
+        "s3.endpoint": stack.url("minio"),
         "s3.region": "us-east-1",
         "s3.path-style-access": "true",
         "s3.aws-access-key": ACCOUNT,
@@ -121,7 +121,7 @@ def lake_catalog(stack: Stack) -> dict[str, str]:
 def _prepare(stack: Stack, etc: Path) -> None:
     _write(etc / "config.properties", config(stack))
     _write(etc / "catalog" / "lake.properties", lake_catalog(stack))
-    for_java(stack.s3_ca, "SLUICE_S3_CA", java_for_trino(cache_folder()).home, etc / AUTHORITIES)
+    for_java(stack.ca("minio"), "SLUICE_S3_CA", java_for_trino(cache_folder()).home, etc / AUTHORITIES)
     _write(etc / "log.properties", {"io.trino": "INFO", "Bootstrap": "WARN", "io.airlift": "WARN"})
     for name, properties in plugin_properties(stack.trino_access).items():
         if stack.trino_asks:

@@ -13,7 +13,7 @@ from infra.access.accounts import ACCOUNTS, AT_BROKER, AT_TABLES, OPERATOR, Admi
 from infra.access.broker import rules, salted
 from infra.access.object_store import policy, signed
 from infra.access.requests import DENY, OPERATIONS, PREFIXED
-from infra.native import config, monitoring
+from infra.native import config, encryption, monitoring
 
 
 def test_no_policy_but_the_owners_reaches_beyond_the_warehouse() -> None:
@@ -73,7 +73,8 @@ def test_a_password_is_salted_as_the_standard_says() -> None:
 
 
 def test_encryption_wants_all_its_files_and_remembers_them(tmp_path: Path) -> None:
-    files = {name: tmp_path / name for name in config.TLS}
+    kafka, store, gateway = map(encryption.variables, ("kafka", "minio", "gateway"))
+    files = {name: tmp_path / name for name in kafka}
     for file in files.values():
         file.write_text("x")
     given = {name: str(file) for name, file in files.items()}
@@ -84,25 +85,24 @@ def test_encryption_wants_all_its_files_and_remembers_them(tmp_path: Path) -> No
     assert remembered.tls == given
     assert config.variables(remembered)["SLUICE_KAFKA_SECURITY_PROTOCOL"] == "SASL_SSL"
     assert not config.choose(tmp_path, dict.fromkeys(given, "")).tls
-    assert remembered.gateway_url.startswith("http://"), "each way has its own files"
-    gateway = dict.fromkeys(config.GATEWAY_TLS, given["SLUICE_KAFKA_CA"])
+    assert remembered.url("gateway").startswith("http://"), "each way has its own files"
+    more = dict.fromkeys(gateway, given["SLUICE_KAFKA_CA"])
     with pytest.raises(SluiceError, match="without SLUICE_GATEWAY_TLS_KEY: encryption needs all of"):
-        config.choose(tmp_path, {**gateway, "SLUICE_GATEWAY_TLS_KEY": ""})
-    store = dict.fromkeys(config.S3_TLS, given["SLUICE_KAFKA_TLS_CERTIFICATE"])
-    encrypted = config.choose(tmp_path, {**gateway, **store})
+        config.choose(tmp_path, {**more, "SLUICE_GATEWAY_TLS_KEY": ""})
+    more |= dict.fromkeys(store, given["SLUICE_KAFKA_TLS_CERTIFICATE"])
+    encrypted = config.choose(tmp_path, more)
     assert config.variables(encrypted)["SLUICE_S3_ENDPOINT"].startswith("https://")
-    assert config.variables(encrypted)["SLUICE_S3_CA"] == store["SLUICE_S3_CA"]
+    assert config.variables(encrypted)["SLUICE_S3_CA"] == more["SLUICE_S3_CA"]
     assert config.variables(remembered)["SLUICE_S3_CA"] == ""
     assert config.variables(encrypted)["SLUICE_GATEWAY_URL"].startswith("https://")
     watched = config.variables(encrypted)["SLUICE_VERIFY_CERTIFICATES"].split(",")
-    shown = {**given, **store, **gateway}
-    assert watched == [shown[name] for name in (config.TLS[0], config.S3_TLS[0], config.GATEWAY_TLS[0])]
+    assert watched == [{**given, **more}[names[0]] for names in (kafka, store, gateway)]
     (job,) = (
         job
         for job in yaml.safe_load(monitoring.configuration(encrypted))["scrape_configs"]
         if job["job_name"] == "gateway"
     )
-    assert (job["scheme"], job["tls_config"]) == ("https", {"ca_file": gateway["SLUICE_GATEWAY_CA"]})
+    assert (job["scheme"], job["tls_config"]) == ("https", {"ca_file": more["SLUICE_GATEWAY_CA"]})
     files["SLUICE_KAFKA_TLS_KEY"].unlink()
     with pytest.raises(SluiceError, match=r"SLUICE_KAFKA_TLS_KEY=.* cannot be read"):
         config.choose(tmp_path, {})
