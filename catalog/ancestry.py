@@ -5,6 +5,7 @@ commit that follows succeeds only on that very state. Objects here are presented
 """
 
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -78,22 +79,24 @@ class Carried:
 
     For commits that change no rows. They are taken over at each try, so they are never older than the state that the commit is
     made on: a rewrite neither moves a stream's progress nor hides it, whoever expires what is behind it. Refused where the files
-    that were written since `written` may be gone.
+    that were written since `written` may be gone. The caller keeps `update`: held here, it would hold this object from Java's
+    side, and neither collector would ever see that nobody else does.
     """
 
     def __init__(self, update: Any, written: float) -> None:
-        self._update = update
+        self._update = weakref.ref(update)
         self._written = written
 
     def validate(self, snapshots: Any) -> bool:
         """Called back by Iceberg, before it writes the summary."""
+        update: Any = self._update()
         walk = snapshots.iterator()
         while walk.hasNext():
             summary = walk.next().summary()
             if summary.get(names.P_OFFSETS) is not None:
                 for name in (names.P_OFFSETS, names.P_TOTALS):
                     if (value := summary.get(name)) is not None:
-                        self._update.set(name, value)
+                        update.set(name, value)
                 break
         return not may_be_gone(self._written)
 

@@ -1,5 +1,6 @@
 """A round over tables, one at a time, and the history in `ops.maintenance`."""
 
+import gc
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -87,6 +88,8 @@ def one_round(
     for identifier in chosen:
         at(identifier)
         done += _on(tools, identifier, orphans_due(identifier), fewest_snapshots)
+        # Py4J's objects refer to themselves: until they are collected here, Java keeps what a commit has read.
+        gc.collect()
     # Of a search for orphans it is kept that it was made, so that a restart does not make it again.
     worth = [asdict(one) for one in done if one.outcome not in (PLANNED, NOTHING) or one.action == ORPHANS]
     if not tools.dry_run:

@@ -33,7 +33,7 @@ from catalog.progress import encode_offsets, table_progress
 from catalog.settings import LakeSettings
 from catalog.tables import PROPERTIES
 from catalog.turns import Turns, taken
-from tests.stack import Stack
+from tests.stack import Stack, eventually
 
 pytestmark = pytest.mark.stack
 
@@ -204,13 +204,31 @@ def test_a_stream_gives_way_but_not_for_ever(lake: LakeSettings) -> None:
     Turns(lake.model_copy(update={"catalog_uri": "postgresql://nobody@127.0.0.1:1/lake"})).give_way(one)
 
 
+def test_of_a_commit_that_is_made_nothing_is_kept(table: Table, tools: Tools) -> None:
+    """Java's object held Python's and Python's Java's, with all that a commit reads, until the JVM was full."""
+    for part in range(1, 10):
+        add(table, range(10 * part, 10 * part + 10))
+    (merged, *_) = rounds.one_round(tools, [identifier(table)], lambda _: False)
+    assert (merged.action, merged.outcome) == (COMPACT, DONE)
+    gateway = tools.java._gateway
+    held = gateway.gateway_property.pool.dict
+
+    def nothing_is_held() -> bool:
+        gateway.jvm.System.gc()
+        return not held
+
+    eventually(nothing_is_held, 30, "Java lets go of what it called back")
+
+
 def test_a_jvm_that_has_died_is_started_again(lake: LakeSettings) -> None:
     nothing = expiry.Cut(0, 1, 1)
     with closing(JavaTables(lake)) as java:
         for _ in range(2):
             with pytest.raises(RuntimeError, match=r"NoSuchTableException: Table does not exist: silver\.none"):
                 java.expire("silver.none", nothing)
-            (jvm,) = (child for child in psutil.Process().children() if "py4j.GatewayServer" in child.cmdline())
+            # The youngest: another test's may not have ended yet.
+            jvm = max(psutil.Process().children(), key=lambda child: child.create_time())
+            assert "py4j.GatewayServer" in jvm.cmdline()
             jvm.kill()
             jvm.wait()
             with pytest.raises(RuntimeError, match="the JVM beside maintenance has ended"):
