@@ -1,5 +1,6 @@
 """Whom to believe who a server is."""
 
+import re
 import shutil
 import ssl
 import subprocess
@@ -9,6 +10,7 @@ from catalog.errors import SluiceError
 
 # What Java protects its own file of authorities with; nothing in it is secret.
 JAVAS_PASSWORD = "changeit"
+CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
 
 
 def authorities(ca: Path | None, setting: str) -> ssl.SSLContext:
@@ -29,30 +31,22 @@ def trusted(ca: Path | None, setting: str) -> ssl.SSLContext | bool:
 def for_java(ca: Path | None, setting: str, home: Path | None, into: Path) -> list[str]:
     """Options by which the JVM of this home believes those in this PEM file, beside those whom it does by itself.
 
-    They are kept in the file `into`, in Java's notation. Without a file of authorities there are no options. Raises SluiceError
-    that names the setting.
+    They are kept in the file `into`, in Java's notation. Without a file of authorities there are no options. Half a second for each
+    certificate. Raises SluiceError that names the setting.
     """
     if ca is None:
         return []
-    from cryptography import x509  # imported late: few have an authority of their own
-    from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
-
     authorities(ca, setting)  # the same words for a file that can't be used
-    found = x509.load_pem_x509_certificates(ca.read_bytes())
-    entries = [pkcs12.PKCS12Certificate(one, f"{setting} {place}".encode()) for place, one in enumerate(found)]
-    own = into.with_suffix(".own")
-    own.write_bytes(pkcs12.serialize_java_truststore(entries, BestAvailableEncryption(JAVAS_PASSWORD.encode())))
     program = home / "bin" / "keytool" if home else Path(shutil.which("keytool") or "keytool")
+    store = ("-keystore", str(into), "-storepass", JAVAS_PASSWORD)
     try:
         shutil.copyfile(program.resolve().parent.parent / "lib" / "security" / "cacerts", into)
-        passwords = ("-srcstorepass", JAVAS_PASSWORD, "-deststorepass", JAVAS_PASSWORD)
-        merge = (str(program), "-importkeystore", "-noprompt", "-srckeystore", str(own), "-destkeystore", str(into))
-        subprocess.run([*merge, *passwords], check=True, capture_output=True, text=True, timeout=60)
+        for place, certificate in enumerate(CERTIFICATE.findall(ca.read_text())):
+            command = (str(program), "-importcert", "-noprompt", "-alias", f"{setting} {place}", *store)
+            subprocess.run(command, input=certificate, check=True, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.SubprocessError) as failure:
         told = getattr(failure, "stdout", None) or failure
         raise SluiceError(f"{setting}={str(ca)!r}: Java can't be told of it: {' '.join(str(told).split())}") from None
-    finally:
-        own.unlink()
     return java_options(into)
 
 
