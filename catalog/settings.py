@@ -41,7 +41,7 @@ class LakeSettings(BaseSettings):
     s3_secret_key: str = ""
     s3_ca: Path | None = Field(
         None,
-        description="PEM of whom to trust, too, for the object store's certificate; empty: those whom everybody does",
+        description="PEM of whom to trust for the object store's certificate; empty: those whom everybody does",
     )
     trino_url: str = "http://127.0.0.1:8080"
     trino_user: str = "sluice"
