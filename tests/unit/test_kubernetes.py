@@ -212,16 +212,21 @@ def test_production_has_no_server_of_its_own() -> None:
         assert not SERVERS & {name.split()[1] for name, _, _ in workloads(overlay)}
 
 
-def test_a_gateway_with_tls_is_asked_over_tls_by_all_who_ask_it(tmp_path: Path) -> None:
-    built("production")  # or skip
-    folders = [CHECKOUT / "k8s" / "overlays" / "production", CHECKOUT / "k8s" / "components" / "gateway-tls"]
-    overlay, component = (os.path.relpath(folder, tmp_path.resolve()) for folder in folders)
-    document = yaml.safe_dump({"resources": [overlay], "components": [component]})
+@pytest.mark.parametrize("overlay", ["production", "eks"])
+def test_a_gateway_with_tls_is_asked_over_tls_by_all_who_ask_it(overlay: str, tmp_path: Path) -> None:
+    built(overlay)  # or skip
+    folders = [CHECKOUT / "k8s" / "overlays" / overlay, CHECKOUT / "k8s" / "components" / "gateway-tls"]
+    below, component = (os.path.relpath(folder, tmp_path.resolve()) for folder in folders)
+    document = yaml.safe_dump({"resources": [below], "components": [component]})
     (tmp_path / "kustomization.yaml").write_text(document)
     found = {f"{manifest['kind']} {manifest['metadata']['name']}": manifest for manifest in kustomized(tmp_path)}
     for manifest in found.values():
         if manifest["apiVersion"] not in FOREIGN:
             kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+    controller = "alb" if overlay == "eks" else "nginx"
+    by_https = f"{controller}.ingress.kubernetes.io/backend-protocol"
+    assert found["Ingress gateway"]["metadata"]["annotations"][by_https] == "HTTPS"
+    assert by_https not in found["Ingress ui"]["metadata"]["annotations"]
     container = found["StatefulSet gateway"]["spec"]["template"]["spec"]["containers"][0]
     probes = [container[f"{name}Probe"]["httpGet"]["scheme"] for name in ("startup", "readiness", "liveness")]
     assert probes == ["HTTPS"] * 3
