@@ -178,7 +178,7 @@ class Job:
 
         def ready(stream: Stream) -> tuple[StreamWriter, dict[int, int]]:
             claim(catalog, stream.name, cluster)
-            writer = StreamWriter(spark, catalog, stream, files, self.stages, age, self.turns.give_way)
+            writer = StreamWriter(spark, catalog, stream, files, self.stages, age, self.turns.batch)
             for outcome in writer.catch_up(self.settings.max_batch_rows):
                 report([outcome], -1, 0.0, self.lag)
             self.lag.reached(stream.name, writer.complete, time.monotonic())

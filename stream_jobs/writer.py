@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, wait
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from threading import Lock
@@ -65,12 +66,12 @@ class StreamWriter:
         files: FileSystem,
         pool: Executor,
         snapshot_age: timedelta = timedelta(minutes=5),
-        give_way: Callable[[str], None] = lambda _: None,
+        turn: Callable[[str], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.stream = stream
         self._snapshot_age = snapshot_age
         self._batches = crc32(stream.name.encode()) % EXPIRE_EVERY  # so that the streams take turns
-        self._give_way = give_way
+        self._turn = turn
         self._catalog = catalog.name
         self._tables = catalog
         self._tidying: Future[None] = Future()
@@ -144,9 +145,12 @@ class StreamWriter:
         return self._complete(slice_of(self._history.rows(lag)), offsets, None)
 
     def _complete(self, batch: Slice, offsets: Offsets, in_bronze: "Future[None] | None") -> Outcome:
+        # Only deletes disturb a compaction.
+        with self._turn(self._silver.identifier) if self.stream.kind == "entity" else nullcontext():
+            return self._judge_and_commit(batch, offsets, in_bronze)
+
+    def _judge_and_commit(self, batch: Slice, offsets: Offsets, in_bronze: "Future[None] | None") -> Outcome:
         """Judge and stage first, so that the commits follow each other closely."""
-        if self.stream.kind == "entity":  # only deletes disturb a compaction
-            self._give_way(self._silver.identifier)
         judged = self._judged(batch)
         with PHASE.labels("commit").time():
             if in_bronze is not None:

@@ -2,7 +2,7 @@
 
 The rows are written as of one snapshot. Meanwhile the stream may delete more of them, by their old places. So the last step, which
 is quick, is made on the newest snapshot: what was deleted since is carried over to the rows' new places, and Iceberg checks
-that nothing was deleted after that very snapshot. If something was, this step alone is done again, and the stream gives way to it
+that nothing was deleted after that very snapshot. If something was, this step alone is done again, while the stream gives way to it
 (`catalog.turns`). (The stream's own commits check that the files in which they found rows are still there, and look the rows up
 again if not.)
 """

@@ -5,6 +5,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -178,30 +179,65 @@ def test_a_compaction_gets_its_turn_beside_a_stream_that_deletes_all_the_time(
     assert not turns.is_taken(identifier(table)), "it is given back"
 
 
+def begun(turns: Turns, table: str) -> None:
+    """A batch that is over at once."""
+    with turns.batch(table):
+        pass
+
+
 def test_a_stream_gives_way_but_not_for_ever(lake: LakeSettings) -> None:
     one, patient, hasty = (uuid.uuid4().hex for _ in range(3))
     turns = Turns(lake, patience=600)
-    turns.give_way(one)
+    begun(turns, one)
     with ThreadPoolExecutor(1) as pool:
         with taken(lake, one):
-            turns.give_way(patient)
-            waiting = pool.submit(turns.give_way, one)
+            begun(turns, patient)
+            waiting = pool.submit(begun, turns, one)
             with pytest.raises(TimeoutError):
                 waiting.result(0.5)
         waiting.result(60)
     soon = Turns(lake, patience=0)
     with taken(lake, hasty), capture_logs() as told:
-        soon.give_way(hasty)
-        soon.give_way(hasty)
+        begun(soon, hasty)
+        begun(soon, hasty)
     assert [line["table"] for line in told] == [hasty], "the second time it does not even wait"
     with taken(lake, hasty), capture_logs() as told:
-        soon.give_way(hasty)
+        begun(soon, hasty)
     assert not told, "who was unheeded is heeded again only when a look has found that it let go"
-    soon.give_way(hasty)
+    begun(soon, hasty)
     with taken(lake, hasty), capture_logs() as told:
-        soon.give_way(hasty)
+        begun(soon, hasty)
     assert told
-    Turns(lake.model_copy(update={"catalog_uri": "postgresql://nobody@127.0.0.1:1/lake"})).give_way(one)
+    begun(Turns(lake.model_copy(update={"catalog_uri": "postgresql://nobody@127.0.0.1:1/lake"})), one)
+
+
+def test_a_turn_waits_for_the_batch_that_is_under_way_but_not_for_ever(lake: LakeSettings) -> None:
+    name, turns, next_one, over = uuid.uuid4().hex, Turns(lake), Turns(lake), threading.Event()
+
+    def turn() -> bool:
+        with taken(lake, name, patience=600):
+            return over.is_set() and next_one.is_taken(name)
+
+    with ThreadPoolExecutor(1) as pool:
+        with turns.batch(name):
+            assert not next_one.is_taken(name)
+            waiting = pool.submit(turn)
+            eventually(lambda: next_one.is_taken(name), 60, "who waits comes before the next batch")
+            with next_one.batch(uuid.uuid4().hex), taken(lake, uuid.uuid4().hex):
+                assert not waiting.done(), "other tables are not held up"
+            with capture_logs() as told, taken(lake, name, patience=0):
+                assert [line["table"] for line in told] == [name], "a stream that was paused stops nobody"
+            over.set()
+        assert waiting.result(60), "after the batch, and before any other"
+    assert not next_one.is_taken(name)
+
+
+def test_a_turn_is_free_as_soon_as_it_was_given_back(lake: LakeSettings) -> None:
+    name, turns = uuid.uuid4().hex, Turns(lake)
+    for _ in range(100):
+        with taken(lake, name):
+            assert turns.is_taken(name)
+        assert not turns.is_taken(name)
 
 
 def test_of_a_commit_that_is_made_nothing_is_kept(table: Table, tools: Tools) -> None:
