@@ -53,6 +53,29 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Bound:
+    """What a number must be: one of ODCS's operators (`mustBe`, `mustBeBetween` …) and its operand, for between a pair."""
+
+    operator: str
+    operand: Any
+
+
+@dataclass(frozen=True)
+class Check:
+    """A `quality` rule of a whole table: what is counted, and what the number must be. `sluice check` judges it."""
+
+    name: str
+    severity: Severity
+    message: str
+    metric: str  # rowCount, duplicateValues, nullValues, missingValues, invalidValues, or sql
+    bound: Bound
+    columns: tuple[str, ...] = ()  # that the metric looks at
+    rule: Rule | None = None  # of these three metrics: what a row that is not counted satisfies
+    percent: bool = False  # of the rows
+    query: str | None = None  # of sql: in Trino's dialect, one value
+
+
+@dataclass(frozen=True)
 class Column:
     """One property of the contract: a column of silver and a place in the payload."""
 
@@ -113,6 +136,7 @@ class Stream:
     event_time: str | None = None
     partitions: tuple[Partition, ...] = ()
     rules: tuple[Rule, ...] = ()
+    checks: tuple[Check, ...] = ()
     horizon_days: int = 7
     freshness_seconds: float | None = None
     tags: tuple[str, ...] = ()

@@ -12,8 +12,8 @@ import yaml
 from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject, ServiceLevelAgreementProperty
 from pydantic import ValidationError
 
-from catalog import odcs_columns, odcs_rules
-from catalog.contract import SUFFIX, Column, Rule, Stream
+from catalog import odcs_checks, odcs_columns, odcs_rules
+from catalog.contract import SUFFIX, Check, Column, Rule, Stream
 from catalog.errors import SluiceError
 from catalog.names import STREAM_NAME
 from catalog.odcs_words import STREAM_CUSTOM, ContractError, clean, custom
@@ -36,6 +36,15 @@ def load_contracts(directory: Path) -> dict[str, Stream]:
         )
     streams = [load_contract(path) for path in paths]
     return {stream.name: stream for stream in streams}
+
+
+def load_chosen(directory: Path, chosen: Sequence[str] | None) -> list[Stream]:
+    """The contracts of the named streams, or all. Raises SluiceError for a name that no contract has."""
+    streams = load_contracts(directory)
+    unknown = sorted(set(chosen or ()) - set(streams))
+    if unknown:
+        raise SluiceError(f"There is no stream {unknown[0]}; the streams are {', '.join(streams)}")
+    return [streams[name] for name in chosen or streams]
 
 
 def load_each(directory: Path) -> tuple[dict[str, Stream], dict[str, str]]:
@@ -149,6 +158,7 @@ class _Reader:
         if kind == "entity" and not key:
             raise ContractError("kind is entity, which needs a property with primaryKey: true")
         about = self.document.description
+        rules, checks = self._quality(columns)
         return Stream(
             name=self.name,
             version=self.document.version or "1.0.0",
@@ -159,7 +169,8 @@ class _Reader:
             key=key,
             event_time=self._event_time(own.get("eventTime"), columns),
             partitions=odcs_columns.partitions(self.properties, columns),
-            rules=self._rules(columns),
+            rules=rules,
+            checks=checks,
             horizon_days=_whole(own.get("horizonDays", 7), "horizonDays", 1, 3650),
             freshness_seconds=self._freshness(),
             tags=tuple(self.document.tags or ()),
@@ -168,17 +179,18 @@ class _Reader:
             source=self.path,
         )
 
-    def _rules(self, columns: Sequence[Column]) -> tuple[Rule, ...]:
+    def _quality(self, columns: Sequence[Column]) -> tuple[tuple[Rule, ...], tuple[Check, ...]]:
         names = {column.name for column in columns}
-        found = list(odcs_rules.rules(self.schema.quality, None, names))
+        rules = list(odcs_rules.rules(self.schema.quality, None, names))
+        checks = list(odcs_checks.checks(self.schema.quality, None, names))
         for prop, column in zip(self.properties, columns, strict=True):
-            found += odcs_rules.rules(prop.quality, column, names)
-        for n, rule in enumerate(found):
-            if rule.name in (earlier.name for earlier in found[:n]):
-                raise ContractError(
-                    f"quality {rule.name} is there twice: results are counted by name, so give each its own"
-                )
-        return tuple(found)
+            rules += odcs_rules.rules(prop.quality, column, names)
+            checks += odcs_checks.checks(prop.quality, column, names)
+        given = [rule.name for rule in rules] + [check.name for check in checks]
+        for n, name in enumerate(given):
+            if name in given[:n]:
+                raise ContractError(f"quality {name} is there twice: results are counted by name, so give each its own")
+        return tuple(rules), tuple(checks)
 
     def _event_time(self, chosen: str | None, columns: Sequence[Column]) -> str | None:
         """`eventTime`, else the column that the freshness agreement speaks of, else the first partitioned time."""

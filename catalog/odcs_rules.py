@@ -8,40 +8,52 @@ from open_data_contract_standard.model import DataQuality
 from catalog.contract import Column, Rule
 from catalog.odcs_words import ContractError, checked_pattern, clean, fits
 
+# Metrics that count rows by the value of one column.
+OF_VALUES = ("invalidValues", "nullValues", "missingValues")
+
 
 def rules(quality: Sequence[DataQuality] | None, column: Column | None, columns: Collection[str]) -> Iterator[Rule]:
     """The row rules of a schema (`column` None) or of one property. Raises ContractError."""
     for check in quality or ():
-        if not _speaks_of_rows(check):
-            continue  # row counts, percentages, other engines speak of tables: other tools judge them
-        metric = check.metric or check.rule
-        where = column.name if column else ""
-        name = check.name or "_".join(filter(None, (where, metric or "rule")))
-        facts: dict[str, Any] = {
-            "name": name, "column": where or None, "severity": _severity(check, name),
-            "message": clean(check.description) or f"breaks the rule {name}",
-        }  # fmt: skip
+        if not speaks_of_rows(check):
+            continue  # of tables (`catalog.odcs_checks`), or of other engines
         if check.type == "custom":
-            yield Rule(**facts, expression=_expression(check.implementation, name, columns))
-        elif column is None:
-            raise ContractError(f"quality {name}: {metric} is a rule of one property; move it there")
-        elif metric == "invalidValues":
-            yield Rule(**facts, **_valid(check.arguments or {}, column, name))
+            facts = stated(check, column)
+            yield Rule(**facts, expression=_expression(check.implementation, facts["name"], columns))
         else:
-            yield Rule(**facts, **_present(check.arguments or {}, column))
+            yield of_values(check, column)
 
 
-def _speaks_of_rows(check: DataQuality) -> bool:
+def speaks_of_rows(check: DataQuality) -> bool:
+    """Whether each row keeps or breaks it for itself."""
     if check.type == "custom":
         return check.engine in ("sql", "sluice")
-    if check.type not in (None, "library") or (check.metric or check.rule) not in (
-        "invalidValues",
-        "nullValues",
-        "missingValues",
-    ):
-        return False
-    # "None of them" is the only bound that each row keeps or breaks for itself.
-    return check.mustBe == 0
+    # "None of them" is the only bound that a row can be held to.
+    return check.type in (None, "library") and metric_of(check) in OF_VALUES and check.mustBe == 0
+
+
+def metric_of(check: DataQuality) -> str | None:
+    """What it counts, by ODCS's word; `rule` is the word's older name."""
+    return check.metric or check.rule
+
+
+def of_values(check: DataQuality, column: Column | None) -> Rule:
+    """What a row satisfies that one of the metrics OF_VALUES does not count. Raises ContractError."""
+    facts, arguments = stated(check, column), check.arguments or {}
+    name = facts["name"]
+    if column is None:
+        raise ContractError(f"quality {name}: {metric_of(check)} is a rule of one property; move it there")
+    if metric_of(check) == "invalidValues":
+        return Rule(**facts, **_valid(arguments, column, name))
+    return Rule(**facts, **_present(arguments, column))
+
+
+def stated(check: DataQuality, column: Column | None) -> dict[str, Any]:
+    """Name, column, severity and message of a rule. Raises ContractError."""
+    where = column.name if column else ""
+    name = check.name or "_".join(filter(None, (where, metric_of(check) or "rule")))
+    message = clean(check.description) or f"breaks the rule {name}"
+    return {"name": name, "column": where or None, "severity": _severity(check, name), "message": message}
 
 
 def _severity(check: DataQuality, name: str) -> str:

@@ -26,7 +26,9 @@ from catalog.tables import PROPERTIES
 TIME, TEXT, INT, LONG, DOUBLE = TimestamptzType(), StringType(), IntegerType(), LongType(), DoubleType()
 Columns = Sequence[tuple[str, IcebergType, str]]
 
-MAINTENANCE, LEDGER, LOSSES = (names.table(names.OPS, name) for name in ("maintenance", "ledger", "losses"))
+MAINTENANCE, LEDGER, LOSSES, CHECKS = (
+    names.table(names.OPS, name) for name in ("maintenance", "ledger", "losses", "checks")
+)
 # Of each table its columns; the first one is the time by which it is partitioned, by month.
 COLUMNS: Mapping[str, Columns] = {
     MAINTENANCE: (
@@ -52,6 +54,18 @@ COLUMNS: Mapping[str, Columns] = {
         ("outcome", TEXT, "exact, or the check that failed."),
         ("detail", TEXT, "More, for a person."),
         ("mode", TEXT, "quick or deep."),
+    ),
+    CHECKS: (
+        ("checked_at", TIME, "When the check began."),
+        ("stream", TEXT, "The stream."),
+        ("rule", TEXT, "The rule's name in the contract."),
+        ("severity", TEXT, "error or warning."),
+        ("metric", TEXT, "What was counted: rows (that break a rule of rows), one of ODCS's metrics, or sql."),
+        ("value", DOUBLE, "The number that was found."),
+        ("bound", TEXT, "What it has to be."),
+        ("outcome", TEXT, "kept, broken, or failed (it could not be computed)."),
+        ("rows", LONG, "Rows that were looked at; null for a query of the contract's own."),
+        ("detail", TEXT, "More, for a person."),
     ),
     LOSSES: (
         ("at", TIME, "When the loss was accepted."),

@@ -28,6 +28,7 @@ COMMANDS = {
     "spool": "List, export or drain events that wait on the gateway's disk.",
     "sql": "Run one SQL query on Trino.",
     "verify": "Prove that nothing acknowledged was lost and nothing counted twice.",
+    "check": "Judge the contracts' quality rules over the tables.",
     "stream": "Show offsets that Kafka lost before bronze had them, and go on without them.",
     "replay": "Judge quarantined rows again.",
     "backfill": "Load history into a stream.",

@@ -11,13 +11,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from catalog.contract import Stream
 from catalog.errors import SluiceError, first_line
 from catalog.gold_project import GoldProject
 from catalog.gold_refresh import GoldSettings, silver_tables
 from catalog.lake import open_catalog
 from catalog.names import GOLD
-from catalog.odcs import load_contracts
+from catalog.odcs import load_chosen
 from catalog.settings import LakeSettings, lake_settings, read_settings
 from infra.commands.servers import AWAY
 from stream_jobs.verify import Report
@@ -53,7 +52,7 @@ def verify(
     console = Console(stderr=as_json)
     try:
         settings = lake_settings()
-        chosen = _chosen(settings, stream)
+        chosen = load_chosen(settings.contracts, stream)
         with _progress(console, quiet=as_json or not console.is_terminal) as watch:
             reports = check(settings, chosen, "deep" if deep else "quick", wait=wait, watch=watch)
             if deep:
@@ -67,14 +66,6 @@ def verify(
         _show(console, reports)
     if not all(report.ok for report in reports):
         sys.exit(DEVIATES)
-
-
-def _chosen(settings: LakeSettings, names: Sequence[str] | None) -> list[Stream]:
-    contracts = load_contracts(settings.contracts)
-    unknown = sorted(set(names or ()) - set(contracts))
-    if unknown:
-        raise SluiceError(f"There is no stream {unknown[0]}; the streams are {', '.join(contracts)}")
-    return [contracts[name] for name in names or contracts]
 
 
 def _gold(settings: LakeSettings, streams: Sequence[str] | None, wait: float) -> Report:

@@ -125,6 +125,10 @@ CASES: dict[str, tuple[Series, Series]] = {
         {'kube_job_failed{namespace="sluice",job_name="verify-1"}': "1x30"},
         {'kube_job_failed{namespace="sluice",job_name="verify-1"}': "0x30", 'kube_job_failed{job_name="other"}': "1x30"},
     ),
+    "CheckFailed": (
+        {'kube_job_failed{namespace="sluice",job_name="check-1"}': "1x30"},
+        {'kube_job_failed{namespace="sluice",job_name="check-1"}': "0x30", 'kube_job_failed{job_name="other"}': "1x30"},
+    ),
     "DiskFills": (
         {VOLUME % "available": "10x30", VOLUME % "capacity": "100x30"},
         {VOLUME % "available": "40x30", VOLUME % "capacity": "100x30", DISK % "free_": "40x30", DISK % "": "100x30"},

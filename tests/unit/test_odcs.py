@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from catalog.contract import Partition, Rule, Stream
+from catalog.contract import Bound, Check, Partition, Rule, Stream
 from catalog.errors import SluiceError
 from catalog.odcs import load_contract, load_contracts
 
@@ -195,7 +195,7 @@ class TestRules:
             {"type": "text", "description": "be good"},
         ],
     )
-    def test_what_speaks_of_tables_is_left_to_other_tools(self, load: Any, check: dict[str, Any]) -> None:
+    def test_what_speaks_of_tables_judges_no_row(self, load: Any, check: dict[str, Any]) -> None:
         assert self.rules(load, check) == ()
 
     def test_expressions(self, load: Any) -> None:
@@ -235,6 +235,114 @@ class TestRules:
     def test_a_rule_of_a_property_at_the_schema(self, load: Any) -> None:
         with pytest.raises(SluiceError, match="nullValues is a rule of one property"):
             load(prop("a"), schema={"quality": [{"metric": "nullValues", "mustBe": 0}]})
+
+
+class TestChecks:
+    def checks(self, load: Any, *quality: dict[str, Any], schema: Any = ()) -> tuple[Check, ...]:
+        found: tuple[Check, ...] = load(
+            prop("a", quality=list(quality)), prop("b", "integer"), schema={"quality": list(schema)}
+        ).checks
+        return found
+
+    def test_metrics_of_a_property(self, load: Any) -> None:
+        nulls, invalid, twice = self.checks(
+            load,
+            {"name": "n", "metric": "nullValues", "mustBeLessOrEqualTo": 2.5, "unit": "percent", "severity": "info"},
+            {"metric": "invalidValues", "arguments": {"validValues": ["x"]}, "mustBe": 3, "description": "three\nmay"},
+            {"name": "d", "metric": "duplicateValues", "mustBe": 0},
+        )
+        assert (nulls.metric, nulls.columns, nulls.percent, nulls.severity) == ("nullValues", ("a",), True, "warning")
+        assert nulls.bound == Bound("mustBeLessOrEqualTo", 2.5)
+        assert nulls.rule is not None
+        assert nulls.rule.not_null
+        assert (invalid.name, invalid.message, invalid.percent) == ("a_invalidValues", "three may", False)
+        assert invalid.rule is not None
+        assert invalid.rule.allowed == ("x",)
+        assert (twice.columns, twice.rule, twice.severity) == (("a",), None, "error")
+
+    def test_metrics_of_the_schema(self, load: Any) -> None:
+        rows, twice = self.checks(
+            load,
+            schema=[
+                {"metric": "rowCount", "mustBeBetween": [1, 100]},
+                {"metric": "duplicateValues", "arguments": {"properties": ["a", "b"]}, "mustBeLessThan": 9},
+            ],
+        )
+        assert (rows.name, rows.metric, rows.bound) == ("rowCount", "rowCount", Bound("mustBeBetween", (1, 100)))
+        assert (twice.columns, twice.bound) == (("a", "b"), Bound("mustBeLessThan", 9))
+
+    def test_queries(self, load: Any) -> None:
+        one, two = self.checks(
+            load,
+            {
+                "name": "q",
+                "type": "sql",
+                "query": "-- why\n/* x */ SELECT max(${column}) FROM {table} ;",
+                "mustBe": "z",
+            },
+            schema=[{"name": "w", "type": "sql", "query": "with t as (select 1) select * from t", "mustNotBe": 2}],
+        )
+        assert one.name == "w", "those of the schema come first"
+        assert (two.query, two.bound, two.columns) == (
+            "-- why\n/* x */ SELECT max(${column}) FROM {table}",
+            Bound("mustBe", "z"),
+            ("a",),
+        )
+
+    @pytest.mark.parametrize(
+        "check",
+        [
+            {"type": "text", "description": "be good", "severity": "urgent"},
+            {"type": "custom", "engine": "soda", "implementation": "checks"},
+            {"metric": "nullValues", "mustBe": 0},
+        ],
+    )
+    def test_what_is_none_is_left_alone(self, load: Any, check: dict[str, Any]) -> None:
+        assert self.checks(load, check) == ()
+
+    @pytest.mark.parametrize(
+        ("check", "message"),
+        [
+            ({"type": "sql", "query": "delete from t", "mustBe": 0}, "starts with SELECT or WITH"),
+            ({"type": "sql", "query": "selection", "mustBe": 0}, "starts with SELECT or WITH"),
+            ({"type": "sql", "query": "", "mustBe": 0}, "starts with SELECT or WITH"),
+            ({"type": "sql", "query": "select ${row}", "mustBe": 0}, r"\$\{row\} stands for nothing"),
+            ({"type": "sql", "query": "select 1"}, "needs exactly one of mustBe"),
+            ({"type": "sql", "query": "select 1", "mustBe": 1, "mustNotBe": 2}, "needs exactly one of mustBe"),
+            ({"type": "sql", "query": "select 1", "mustBe": None}, "its bound is null"),
+            ({"type": "sql", "query": "select 1", "mustBe": [1, 2]}, "mustBe is a list"),
+            ({"metric": "rowCount", "mustBe": 1, "unit": "percent"}, "no unit percent"),
+            ({"metric": "rowCount", "mustBe": "many"}, "'many'; expected a number"),
+            ({"metric": "rowCount", "mustBe": True}, "True; expected a number"),
+            ({"metric": "rowCount", "mustBeBetween": [5, 1]}, "smaller number comes first"),
+            ({"metric": "invalidValues", "mustBe": 3}, "needs arguments.validValues or arguments.pattern"),
+            ({"metric": "rowCount", "mustBe": 1, "severity": "fatal"}, "severity is 'fatal'"),
+        ],
+    )
+    def test_what_cannot_be_judged_is_refused(self, load: Any, check: dict[str, Any], message: str) -> None:
+        with pytest.raises(SluiceError, match=message):
+            self.checks(load, {"name": "r", **check})
+
+    @pytest.mark.parametrize(
+        ("check", "message"),
+        [
+            ({"metric": "duplicateValues", "mustBe": 0}, "needs arguments.properties"),
+            ({"metric": "duplicateValues", "mustBe": 0, "arguments": {"properties": ["c"]}}, "names 'c'"),
+            ({"metric": "nullValues", "mustBeLessThan": 9}, "is a rule of one property"),
+            ({"type": "sql", "query": "select {column}", "mustBe": 0}, "stands for a property"),
+        ],
+    )
+    def test_what_a_schema_lacks(self, load: Any, check: dict[str, Any], message: str) -> None:
+        with pytest.raises(SluiceError, match=message):
+            self.checks(load, schema=[{"name": "r", **check}])
+
+    def test_rules_and_checks_share_their_names(self, load: Any) -> None:
+        rule, check = (
+            {"name": "r", "metric": "nullValues", "mustBe": 0},
+            {"name": "r", "metric": "rowCount", "mustBe": 1},
+        )
+        with pytest.raises(SluiceError, match="quality r is there twice"):
+            self.checks(load, rule, schema=[check])
 
 
 @pytest.mark.parametrize(
