@@ -19,9 +19,9 @@ class StreamSettings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8090, ge=0, le=65535, description="/metrics and /healthz")
     interval: float = Field(0.5, ge=0, le=3600, description="shortest time from a batch to the next, unless behind")
-    max_batch_rows: int = Field(150_000, ge=100, description="most Kafka records in one batch, over all streams")
+    max_batch_rows: int = Field(50_000, ge=100, description="most Kafka records in one batch, over all streams")
     poll_contracts: float = Field(2.0, gt=0, description="how often the contracts' folder is looked at")
-    memory: str = Field("900m", pattern=r"^\d+[mg]$", description="the JVM's heap")
+    memory: str = Field("600m", pattern=r"^\d+[mg]$", description="the JVM's heap")
     java_options: str = Field("", description="further options of the JVM, quoted as in a shell")
     slots: int = Field(8, ge=1, description="Spark tasks side by side; they mostly wait for the object store")
     backoff_max: float = Field(30.0, gt=0, description="longest wait before another try when a server is away")

@@ -48,7 +48,7 @@ MEMORY = {
     "kafka": "512m",
     "trino": "1500m",
     "gateway": "1g",
-    "stream": "1g",
+    "stream": "600m",
     "maintenance": "512m",
     "verify": "1g",
     "gold": "1g",
