@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
-from pyiceberg.expressions import GreaterThanOrEqual
+from pyiceberg.expressions import BooleanExpression, EqualTo, GreaterThanOrEqual
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
@@ -26,8 +26,8 @@ from catalog.tables import PROPERTIES
 TIME, TEXT, INT, LONG, DOUBLE = TimestamptzType(), StringType(), IntegerType(), LongType(), DoubleType()
 Columns = Sequence[tuple[str, IcebergType, str]]
 
-MAINTENANCE, LEDGER, LOSSES, CHECKS = (
-    names.table(names.OPS, name) for name in ("maintenance", "ledger", "losses", "checks")
+MAINTENANCE, LEDGER, LOSSES, CHECKS, BACKFILLS = (
+    names.table(names.OPS, name) for name in ("maintenance", "ledger", "losses", "checks", "backfills")
 )
 # Of each table its columns; the first one is the time by which it is partitioned, by month.
 COLUMNS: Mapping[str, Columns] = {
@@ -67,6 +67,19 @@ COLUMNS: Mapping[str, Columns] = {
         ("rows", LONG, "Rows that were looked at; null for a query of the contract's own."),
         ("detail", TEXT, "More, for a person."),
     ),
+    BACKFILLS: (
+        ("at", TIME, "When it was so."),
+        ("stream", TEXT, "The stream."),
+        ("file", TEXT, "The file, or the object's address."),
+        ("version", TEXT, "Its size and when it was changed: a file that was changed is another one."),
+        ("outcome", TEXT, "begun, done, or stopped."),
+        ("read", LONG, "Records that were read."),
+        ("taken", LONG, "Of these, those that the gateway acknowledged; records that came earlier, too."),
+        ("refused", LONG, "Of these, those that it refused."),
+        ("rejected", TEXT, "Where the refused ones are, with reasons."),
+        ("seconds", DOUBLE, "How long it took."),
+        ("detail", TEXT, "Why it stopped."),
+    ),
     LOSSES: (
         ("at", TIME, "When the loss was accepted."),
         ("stream", TEXT, "The stream."),
@@ -90,13 +103,21 @@ def append(catalog: Catalog, identifier: str, rows: Sequence[Mapping[str, Any]])
 
 def recent(catalog: Catalog, identifier: str, within: timedelta) -> pa.Table:
     """The rows of the last days or hours; none where the table is not there yet."""
-    columns = COLUMNS[identifier]
+    since = (datetime.now(UTC) - within).isoformat()
+    return _rows(catalog, identifier, GreaterThanOrEqual(COLUMNS[identifier][0][0], since))
+
+
+def of_stream(catalog: Catalog, identifier: str, stream: str) -> pa.Table:
+    """All rows that tell of a stream; none where the table is not there yet."""
+    return _rows(catalog, identifier, EqualTo("stream", stream))
+
+
+def _rows(catalog: Catalog, identifier: str, wanted: BooleanExpression) -> pa.Table:
     try:
         table = catalog.load_table(identifier)
     except NoSuchTableError:
-        return schema_to_pyarrow(_schema(columns), include_field_ids=False).empty_table()
-    since = (datetime.now(UTC) - within).isoformat()
-    return table.scan(row_filter=GreaterThanOrEqual(columns[0][0], since)).to_arrow()
+        return schema_to_pyarrow(_schema(COLUMNS[identifier]), include_field_ids=False).empty_table()
+    return table.scan(row_filter=wanted).to_arrow()
 
 
 def ops_table(catalog: Catalog, identifier: str) -> Table:

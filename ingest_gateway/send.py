@@ -37,13 +37,17 @@ class Refusal:
 
 @dataclass
 class Tally:
-    """Counts so far. `stopped` says why sending ended early; nothing that was not counted as taken is promised."""
+    """Counts so far. `stopped` says why sending ended early; nothing that was not counted as taken is promised.
+
+    `unreadable`: it was the file that could not be read to its end.
+    """
 
     read: int = 0
     accepted: int = 0
     spooled: int = 0
     refused: int = 0
     stopped: str | None = None
+    unreadable: bool = False
     started: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
 
@@ -163,7 +167,7 @@ def _chunk(records: Iterator[Record], most: int, tally: Tally) -> list[Record]:
             if len(chunk) >= most or size >= MAX_BATCH_BYTES:
                 break
     except SluiceError as failure:
-        tally.stopped = str(failure)  # what was read before is good, and is sent
+        tally.stopped, tally.unreadable = str(failure), True  # what was read before is good, and is sent
     return chunk
 
 

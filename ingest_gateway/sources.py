@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal, cast
 
 from catalog.contract import Stream
@@ -58,27 +58,47 @@ class _Counted(io.RawIOBase):
         return len(data)
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a file's bytes are. `read` gives them from the beginning; `seek` gives a file that can be sought, for formats whose
+    index is at the end; without it such a file is copied first. Both may raise OSError."""
+
+    address: str
+    size: int | None
+    read: Callable[[], BinaryIO]
+    seek: Callable[[], BinaryIO] | None = None
+
+
 def open_source(path: str, stream: Stream | None, form: str | None = None) -> Source:
-    """Open a file, or standard input for `-`. CSV and Parquet need the contract for headers and types. Raises SluiceError.
+    """Open a file of this machine, or standard input for `-`. Raises SluiceError."""
+    return open_place(_place(path), stream, form)
+
+
+def open_place(place: Place, stream: Stream | None, form: str | None = None) -> Source:
+    """Open a file, wherever it is. CSV and Parquet need the contract for headers and types. Raises SluiceError.
 
     The format is `form`, else what the name ends in, else what the first bytes look like. `.json` is looked at, too: an
     array, a FeatureCollection, one object, or lines.
     """
     if form is not None and form not in FORMATS:
         raise SluiceError(f"--format {form}: expected one of {', '.join(FORMATS)}")
-    file, total = _opened(path)
+    name = PurePosixPath(place.address).name
+    try:
+        file = place.read()
+    except OSError as failure:
+        raise SluiceError(f"{place.address} cannot be read: {failure.strerror or failure}") from None
     counted = _Counted(file)
     buffered = cast(BinaryIO, io.BufferedReader(counted, HEAD))
-    name = Path(path).name if path != "-" else "standard input"
     head = _peek(buffered)
-    if head[:2] == b"\x1f\x8b":
+    if unpacked := head[:2] == b"\x1f\x8b":
         buffered = cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=buffered)), HEAD))
         head = _peek(buffered)
         name = name.removesuffix(".gz")
     chosen = cast(Format, form) if form else SUFFIXES.get(Path(name).suffix.lower()) or sniff(head)
-    source = Source(name, chosen, iter(()), total, lambda: counted.count, close=file.close)
+    source = Source(name, chosen, iter(()), place.size, lambda: counted.count, close=file.close)
     if chosen == "parquet":
-        _parquet(source, path, buffered, _needed(stream, chosen))
+        plain = place.seek if not unpacked else None
+        _parquet(source, plain() if plain else _copied(buffered), _needed(stream, chosen))
     elif chosen in ("csv", "tsv"):
         tab = "\t" if chosen == "tsv" else None
         source.records = readers.csv_rows(buffered, name, _needed(stream, chosen), source.unknown, tab)
@@ -104,14 +124,13 @@ def sniff(head: bytes) -> Format:
     return "csv"
 
 
-def _opened(path: str) -> tuple[BinaryIO, int | None]:
+def _place(path: str) -> Place:
     if path == "-":
-        return sys.stdin.buffer, None
-    try:
-        file = open(path, "rb", buffering=0)  # noqa: SIM115  (closed by Source.close)
-        return cast(BinaryIO, file), Path(path).stat().st_size or None
-    except OSError as failure:
-        raise SluiceError(f"{path} cannot be read: {failure.strerror}") from None
+        return Place("standard input", None, lambda: sys.stdin.buffer)
+    file = Path(path)
+    size = file.stat().st_size if file.is_file() else None
+    # Both are closed by Source.close, or with the process.
+    return Place(path, size or None, lambda: cast(BinaryIO, open(path, "rb", buffering=0)), lambda: open(path, "rb"))
 
 
 def _peek(file: BinaryIO) -> bytes:
@@ -129,15 +148,14 @@ def _needed(stream: Stream | None, form: str) -> Stream:
     return stream
 
 
-def _parquet(source: Source, path: str, file: BinaryIO, stream: Stream) -> None:
-    # Parquet's index is at the end, so what cannot be sought is copied to a file that vanishes with the process.
-    if path == "-" or Path(path).name != source.name:
-        spool = tempfile.TemporaryFile()  # noqa: SIM115
-        while block := file.read(1 << 20):
-            spool.write(block)
-        file = cast(BinaryIO, spool)
-    else:
-        file = open(path, "rb")  # noqa: SIM115
+def _copied(file: BinaryIO) -> BinaryIO:
+    spool = tempfile.TemporaryFile()  # noqa: SIM115  (vanishes with the process)
+    while block := file.read(1 << 20):
+        spool.write(block)
+    return cast(BinaryIO, spool)
+
+
+def _parquet(source: Source, file: BinaryIO, stream: Stream) -> None:
     rows = readers.ParquetRows(file, source.name, stream, source.unknown)
     source.records, source.total, source.unit = rows.records(), rows.total, "rows"
     source.done = lambda: rows.count

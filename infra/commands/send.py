@@ -1,26 +1,28 @@
 """`sluice send`: the records of a file, through the gateway, into the lake."""
 
-import asyncio
 import json
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import IO, Annotated
 
 import typer
 
-from catalog.contract import SUFFIX, Stream
 from catalog.errors import SluiceError
-from catalog.settings import LakeSettings, lake_settings
-from infra.native import config
-from ingest_gateway.client import AsyncClient, Retry
-from ingest_gateway.send import Identify, Refusal, Tally, deliver, from_member, identifier
+from catalog.settings import lake_settings
+from infra.sending import (
+    IN_FLIGHT,
+    REFUSED_SOME,
+    Gateway,
+    by_arrival,
+    contract_of,
+    gateway_address,
+    identify_by,
+    progress,
+    send_records,
+)
+from ingest_gateway.send import Refusal, Tally
 from ingest_gateway.sources import FORMATS, Source, open_source
-
-REFUSED_SOME = 3
 
 
 def send(
@@ -56,12 +58,14 @@ def send(
     from SLUICE_API_KEY.
     """
     settings = lake_settings()
-    contract = _contract(settings.contracts, stream)
+    contract = contract_of(settings.contracts, stream)
     rejects = _Rejects(rejected or Path(f"{'stdin' if file == '-' else file}.rejected.ndjson"), file)
     source = open_source(file, contract, form)
-    with closing(source), _progress(source, not as_json) as shown:
-        tally = _run(source, stream, contract, *_gateway(url, settings), _identify(id_from, contract, stream),
-                     batch, patience, rejects, shown)  # fmt: skip
+    # A state must not overtake an older one of the same key, where only the order of arrival tells which is newer.
+    in_flight = 1 if by_arrival(contract) else IN_FLIGHT
+    gateway = Gateway(*gateway_address(url, settings), stream, "/sluice/send", patience, batch, in_flight)
+    with closing(source), progress(source, not as_json) as shown:
+        tally = send_records(source, gateway, identify_by(id_from, contract, stream), rejects.write, shown)
     rejects.close(finished=tally.stopped is None)
     _report(source, stream, tally, rejects, as_json)
     if tally.stopped is not None:
@@ -71,68 +75,6 @@ def send(
         )
     if tally.refused:
         raise typer.Exit(REFUSED_SOME)
-
-
-def _run(
-    source: Source, stream: str, contract: Stream | None, url: str, ca: Path | None, identify: Identify, batch: int,
-    patience: float, rejects: "_Rejects", shown: "_Shown",
-) -> Tally:  # fmt: skip
-    # A state must not overtake an older one of the same key, where only the order of arrival tells which is newer.
-    one_by_one = contract is not None and contract.kind == "entity" and contract.event_time is None
-
-    async def run() -> Tally:
-        options: dict[str, Any] = {
-            "key": os.environ.get("SLUICE_API_KEY"),
-            "ca": ca,
-            "retry": Retry(patience),
-            "on_wait": shown.waits,
-        }
-        async with AsyncClient(url, stream, source="/sluice/send", **options) as client:
-            return await deliver(
-                source.records, client, identify, batch=batch, in_flight=1 if one_by_one else 4,
-                on_progress=shown.update, on_refusal=rejects.write,
-            )  # fmt: skip
-
-    try:
-        return asyncio.run(run())
-    except KeyboardInterrupt:
-        tally = shown.tally
-        tally.stopped = "Stopped by you"
-        return tally
-
-
-def _gateway(url: str | None, settings: LakeSettings) -> tuple[str, Path | None]:
-    """What was asked for, SLUICE_GATEWAY_URL, or the gateway of the stack that this checkout runs; and whom to trust for it."""
-    stack = None if url or os.environ.get("SLUICE_GATEWAY_URL") else config.load(config.state_folder())
-    if stack is None:
-        return url or settings.gateway_url, settings.gateway_ca
-    return stack.url("gateway"), stack.ca("gateway") or settings.gateway_ca
-
-
-def _contract(folder: Path, stream: str) -> Stream | None:
-    """The stream's contract, if this machine has it: a gateway far away may know more streams."""
-    path = folder / f"{stream}{SUFFIX}"
-    if not path.is_file():
-        return None
-    # Reading the standard's schema takes a while, and `--help` should not wait for it.
-    from catalog.odcs import load_contract
-
-    return load_contract(path)
-
-
-def _identify(id_from: str | None, contract: Stream | None, stream: str) -> Identify:
-    if id_from is None:
-        return identifier(stream)
-    if id_from.startswith("/"):
-        steps = (step.replace("~1", "/").replace("~0", "~") for step in id_from[1:].split("/"))
-        return from_member(tuple(int(step) if step.isascii() and step.isdigit() else step for step in steps))
-    if contract is None:
-        return from_member((id_from,))
-    column = next((c for c in contract.columns if id_from in (c.name, c.title)), None)
-    if column is None:
-        names = ", ".join(c.name for c in contract.columns)
-        raise SluiceError(f"--id-from {id_from}: {stream} has no such column; it has {names}")
-    return from_member(column.pointer)
 
 
 class _Rejects:
@@ -165,53 +107,10 @@ class _Rejects:
             self.path.unlink(missing_ok=True)
 
 
-@dataclass
-class _Shown:
-    """The progress display. Without one, it only remembers the counts and says on stderr what it waits for."""
-
-    source: Source
-    bar: Any = None
-    task: Any = None
-    tally: Tally = None  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        self.tally = Tally()
-
-    def update(self, tally: Tally) -> None:
-        self.tally = tally
-        if self.bar is not None:
-            counts = f"{tally.taken:,} taken" + (f", [red]{tally.refused:,} refused[/]" if tally.refused else "")
-            done = self.source.done()
-            self.bar.update(self.task, completed=done, counts=counts, rate=f"{tally.rate:,.0f}/s", wait="")
-
-    def waits(self, reason: str, seconds: float) -> None:
-        if self.bar is not None:
-            self.bar.update(self.task, wait=f"[yellow]{reason}; next try in {seconds:.1f} s[/]")
-        else:
-            print(f"{reason}; next try in {seconds:.1f} s", file=sys.stderr)
-
-
-@contextmanager
-def _progress(source: Source, wanted: bool) -> Iterator[_Shown]:
-    if not wanted or not sys.stderr.isatty():
-        yield _Shown(source)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
-
-    columns = (
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"),
-        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[wait]}"),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(source.name, total=source.total, counts="", rate="", wait="")
-        yield _Shown(source, bar, task)
-
-
 def _report(source: Source, stream: str, tally: Tally, rejects: _Rejects, as_json: bool) -> None:
     if as_json:
         facts = asdict(tally)
-        facts.pop("started")
+        del facts["started"], facts["unreadable"]
         facts |= {
             "stream": stream, "format": source.format, "taken": tally.taken, "seconds": round(tally.seconds, 3),
             "per_second": round(tally.rate, 1), "unknown_headers": source.unknown,
