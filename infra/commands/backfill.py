@@ -111,16 +111,19 @@ def backfill(
     Examples: `sluice backfill exports/2025 -s orders`, `sluice backfill s3://lake/history/orders -s orders --rate 20000`.
     """
     settings = lake_settings()
+    if form is not None and form not in FORMATS:
+        raise SluiceError(f"--format {form}: expected one of {', '.join(FORMATS)}")
     contract = _contract(settings, stream)
     identify_by(id_from, contract, stream)  # a wrong column is told before anything is sent
     files, others = find(sources, settings)
     if not files:
         raise SluiceError(f"{', '.join(sources)}: there is no file of {', '.join(FORMATS)}")
     log = BackfillLog(open_catalog(settings), stream)
+    earlier = [] if again else [file for file in files if log.is_done(file.key)]
     chosen = [file for file in files if again or not log.is_done(file.key)]
     if contract.kind == "event" and not beyond_horizon:
         _refuse_forgotten(contract, [(file, log.begun_at(file.key)) for file in chosen])
-    outcomes = [Outcome(file.address, file.size, EARLIER) for file in files if file not in chosen]
+    outcomes = [Outcome(file.address, file.size, EARLIER) for file in earlier]
     gateway = Gateway(*gateway_address(url, settings), stream, "/sluice/backfill", patience, _batch(rate), IN_FLIGHT)
     for number, file in enumerate(chosen, 1):
         if dry_run:

@@ -22,7 +22,8 @@ class Part:
 
     `prepare` runs before every start (writes configuration, makes data folders) and may raise SluiceError. `ready` decides
     readiness at the start, `healthy` is asked while it runs. Limits are in seconds.
-    `yields` is how far it steps back where the processors are short, as a nice value: what takes events in goes first.
+    `yields` is how far it steps back where the processors are short, as a nice value: what takes events in goes first. One that
+    `starts_in_front` does so when it is ready: somebody waits for its start.
     """
 
     name: str
@@ -40,4 +41,5 @@ class Part:
     start_limit: float = 600.0  # of one that neither answers nor ends; Trino needs minutes where many others compute
     once: bool = False
     yields: int = 0
+    starts_in_front: bool = False
     directory: Path = Path("/")

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 import psutil
 
 AUTOGROUP_TRIES = 20
+PASSES = 5
 MARK = "SLUICE_SUPERVISED"  # in the environment of every process of a part: STACK/PART
 
 
@@ -57,13 +59,18 @@ def tree(pid: int) -> list[psutil.Process]:
 
 
 def step_back(pid: int, nice: int) -> None:
-    """Let a process that has just been started, the leader of its session, and all that it starts yield to others.
+    """Let a process, the leader of its session, with all its threads, and all that it has started or will, yield to others.
 
     Where Linux shares the processors among sessions first (autogroups: proc_pid_autogroup in sched(7)), a nice value weighs only
     within a session, so the session gets it too.
     """
-    with contextlib.suppress(ProcessLookupError):
-        os.setpriority(os.PRIO_PROCESS, pid, nice)
+    for _ in range(PASSES):  # a thread inherits from who made it, perhaps a moment too early
+        ahead = [thread for thread in _threads(pid) if _niceness(thread) < nice]
+        for thread in ahead:
+            with contextlib.suppress(ProcessLookupError):
+                os.setpriority(os.PRIO_PROCESS, thread, nice)
+        if not ahead:
+            break
     for _ in range(AUTOGROUP_TRIES):
         try:
             Path(f"/proc/{pid}/autogroup").write_text(str(nice))
@@ -73,6 +80,22 @@ def step_back(pid: int, nice: int) -> None:
             return
         else:
             return
+
+
+def _threads(pid: int) -> list[int]:
+    """The threads of a process and of its descendants."""
+    found = []
+    for process in tree(pid):
+        with contextlib.suppress(OSError):
+            found += [int(name) for name in os.listdir(f"/proc/{process.pid}/task")]
+    return found
+
+
+def _niceness(thread: int) -> int:
+    try:
+        return os.getpriority(os.PRIO_PROCESS, thread)
+    except ProcessLookupError:
+        return sys.maxsize  # it has ended
 
 
 def resident(pid: int) -> int:

@@ -172,7 +172,7 @@ class Runner:
                 )
             except OSError as failure:
                 raise SluiceError(f"{part.command[0]} cannot be run: {failure.strerror}") from None
-        if part.yields:
+        if part.yields and not part.starts_in_front:
             processes.step_back(self._child.pid, part.yields)
         identity = processes.identify(self._child.pid) or Identity(self._child.pid, "gone")
         self._set("starting", process=identity)
@@ -187,6 +187,8 @@ class Runner:
                     self._set("done")
                     return True
             elif (refusal := self._refusal(part.ready)) is None:
+                if part.yields and part.starts_in_front and self.status.process:
+                    processes.step_back(self.status.process.pid, part.yields)
                 self._set("ready", process=self.status.process)
                 return True
             elif isinstance(refusal, WaitingError):  # another start would not help

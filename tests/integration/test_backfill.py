@@ -204,6 +204,7 @@ def test_history_must_not_replace_newer_states(stack: Stack, contracts: Path, tm
     ("arguments", "message"),
     [
         (("missing", "--stream", "orders"), "missing: there is no such file or folder"),
+        ((".", "--stream", "orders", "--format", "xlsx"), "--format xlsx: expected one of csv"),
         (("s3://lake/nothing", "--stream", "orders"), "s3://lake/nothing: there is no such file or folder"),
         ((".", "--stream", "nowhere"), "There is no contract of nowhere"),
         ((".", "--stream", "orders", "--id-from", "number"), "orders has no such column; it has order_id"),

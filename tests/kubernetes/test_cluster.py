@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pyarrow.fs import S3FileSystem
 
 from catalog import query
 from catalog.settings import LakeSettings
@@ -23,6 +24,30 @@ async def write():
     async with kafka_client.producer(lake_settings()) as producer:
         await producer.send_and_wait("users", b"{}")
 asyncio.run(write())
+"""
+
+TOUCHES = """
+import psycopg
+from catalog.lake import file_system
+from catalog.settings import lake_settings
+lake = lake_settings()
+with psycopg.connect(lake.catalog_uri) as connection:
+    try:
+        connection.execute("delete from iceberg_tables where table_namespace = 'silver'")
+    except psycopg.errors.InsufficientPrivilege:
+        print("the catalog refuses")
+try:
+    with file_system(lake).open_output_stream(f"{lake.warehouse.removeprefix('s3://')}/silver/x") as file:
+        file.write(b"x")
+except OSError as failure:
+    print("the store refuses" if "ACCESS_DENIED" in str(failure) else failure)
+"""
+
+LOSES = """
+import psycopg
+from catalog.settings import lake_settings
+with psycopg.connect(lake_settings().catalog_uri) as connection:
+    connection.execute("delete from iceberg_tables")
 """
 
 # The first test waits for the whole stack.
@@ -92,6 +117,52 @@ def test_tables_are_proven_exact_by_the_job_that_runs_each_hour(cluster: Cluster
     assert not [report for report in reports if report["deviations"]]
 
 
+def test_quality_rules_are_judged_by_the_job_of_each_night(cluster: Cluster) -> None:
+    cluster.kubectl("create", "job", "check-now", "--from=cronjob/check")
+    cluster.kubectl("wait", "--for=condition=complete", "job/check-now", "--timeout=400s")
+    judged = json.loads(cluster.kubectl("logs", "job/check-now"))
+    assert judged
+    assert all(one["ok"] for one in judged)
+    kept = rows(cluster, "select count(*) as n from ops.checks")
+    assert kept == [{"n": len(judged)}]
+
+
+def test_history_is_loaded_by_a_job_made_of_the_template(cluster: Cluster) -> None:
+    with cluster.forwarded("service/minio", 9000) as port:
+        store = S3FileSystem(
+            access_key="sluice", secret_key=cluster.secret("sluice-secrets", "LAKE_PASSWORD"), scheme="http",
+            region="us-east-1", endpoint_override=f"127.0.0.1:{port}",
+        )  # fmt: skip
+        for number in range(2):
+            with store.open_output_stream(f"lake/history/strikes/{number}.ndjson") as file:
+                file.write(b"".join(json.dumps(user).encode() + b"\n" for user in users(100, seed=number, updates=0)))
+    cluster.kubectl("create", "secret", "generic", "backfill", f"--from-literal=SLUICE_API_KEY={cluster.key}")
+    # As docs/operations.md has it.
+    job = cluster.kubectl("create", "job", "history", "--from=cronjob/backfill", "--dry-run=client", "-o", "yaml")
+    settings = ("STREAM=users", "SOURCE=s3://lake/history", "RATE=500")
+    job = cluster.kubectl("set", "env", "--local", "-f", "-", "-o", "yaml", *settings, stdin=job)
+    cluster.kubectl("create", "-f", "-", stdin=job)
+    cluster.kubectl("wait", "--for=condition=complete", "job/history", "--timeout=400s")
+    told = json.loads(cluster.kubectl("logs", "job/history"))
+    assert [(file["outcome"], file["taken"]) for file in told["files"]] == [("done", 100)] * 2
+    log = rows(cluster, "select outcome, count(*) as n from ops.backfills group by 1 order by 1")
+    assert log == [{"outcome": "begun", "n": 2}, {"outcome": "done", "n": 2}]
+
+
+def test_store_and_catalog_let_in_who_has_a_password_and_bound_what_they_do(cluster: Cluster) -> None:
+    pod = ("exec", "deployment/verify-watch", "--")
+    wrong = cluster.run(
+        *pod, "env", "SLUICE_CATALOG_URI=postgresql://verify:not-it@postgres:5432/lake", "sluice", "verify"
+    )
+    assert wrong.returncode != 0
+    assert "refuses 'verify'" in wrong.stderr
+    wrong = cluster.run(*pod, "env", "SLUICE_S3_SECRET_KEY=not-it", "sluice", "verify")
+    assert wrong.returncode != 0
+    assert "refuses 'verify'" in wrong.stderr
+    touched = cluster.run(*pod, "python", "-c", TOUCHES)
+    assert touched.stdout.splitlines() == ["the catalog refuses", "the store refuses"], touched.stderr
+
+
 def test_broker_lets_in_who_has_a_password_and_bounds_what_they_do(cluster: Cluster) -> None:
     pod = ("exec", "deployment/verify-watch", "--")
     wrong = cluster.run(*pod, "env", "SLUICE_KAFKA_PASSWORD=not-it", "sluice", "verify")
@@ -108,6 +179,30 @@ def test_trino_lets_in_who_has_a_password_and_bounds_what_they_do(cluster: Clust
         rows(cluster, "delete from silver.users", "explorer", "TRINO_EXPLORER_PASSWORD")
     with pytest.raises(query.QueryFailedError, match="Access Denied"):
         rows(cluster, "delete from silver.users", "gold", "TRINO_GOLD_PASSWORD")
+
+
+def test_catalog_that_is_lost_comes_back_from_the_bucket(cluster: Cluster) -> None:
+    """As docs/operations.md has it."""
+    before = rows(cluster, "select count(*) as n from silver.users")
+    cluster.kubectl("scale", "deployment/cli", "--replicas=1")
+    cluster.kubectl("rollout", "status", "deployment/cli", "--timeout=120s")
+    inside = ("exec", "deployment/cli", "--")
+    refused = cluster.run(*inside, "sluice", "restore", "--from-bucket")
+    assert refused.returncode == 1
+    assert "A stream job is at work" in refused.stderr
+    cluster.kubectl(*inside, "sluice", "backup", "catalog.json")
+    cluster.kubectl("scale", "deployment/stream", "deployment/maintenance", "--replicas=0")
+    for name in ("stream", "maintenance"):
+        cluster.kubectl("wait", "--for=delete", "pod", f"--selector=app.kubernetes.io/name={name}", "--timeout=120s")
+    cluster.kubectl(*inside, "python", "-c", LOSES)
+    steps = json.loads(cluster.kubectl(*inside, "sluice", "restore", "catalog.json", "--json"))
+    assert {step["outcome"] for step in steps if not step["table"].startswith("gold.")} == {"registered"}
+    cluster.kubectl("scale", "deployment/stream", "deployment/maintenance", "--replicas=1")
+    for name in ("stream", "maintenance"):
+        cluster.kubectl("rollout", "status", f"deployment/{name}", "--timeout=300s")
+    assert rows(cluster, "select count(*) as n from silver.users") == before
+    reports = json.loads(cluster.kubectl(*inside, "sluice", "verify", "--json", "--wait", "300"))
+    assert not [report for report in reports if report["deviations"]]
 
 
 def test_pod_that_may_become_root_is_refused(cluster: Cluster) -> None:

@@ -152,6 +152,34 @@ def test_gateway_explorer_and_gold_get_no_password_of_the_tables(overlay: str) -
             assert set(known) == own[name.split()[1]], name
 
 
+@pytest.mark.parametrize("overlay", ["local", "self-contained"])
+def test_the_stores_own_administrators_are_known_to_one_step_alone(overlay: str) -> None:
+    """Where the stack brings its own store and database, whoever signs in there has an account of its own."""
+    users: dict[str, tuple[str, str]] = {}
+    for name, _, pod in workloads(overlay):
+        for container in containers(pod):
+            env = {variable["name"]: variable for variable in container.get("env", ())}
+            if "SLUICE_S3_SECRET_KEY" in env:
+                password = env["SLUICE_S3_SECRET_KEY"]["valueFrom"]["secretKeyRef"]["key"]
+                assert password == env["LAKE_PASSWORD"]["valueFrom"]["secretKeyRef"]["key"], name
+                users[f"{name} {container['name']}"] = (
+                    env.get("SLUICE_S3_ACCESS_KEY", {}).get("value", OPERATOR),
+                    password,
+                )
+    assert users == {
+        "Deployment stream stream": ("stream", "STREAM_PASSWORD"),
+        "Deployment maintenance maintenance": ("maintenance", "MAINTENANCE_PASSWORD"),
+        "Deployment verify-watch verify-watch": ("verify", "VERIFY_PASSWORD"),
+        "CronJob verify verify": ("verify", "VERIFY_PASSWORD"),
+        "CronJob check check": ("verify", "VERIFY_PASSWORD"),
+        "CronJob backfill backfill": (OPERATOR, "LAKE_PASSWORD"),
+        "Deployment cli cli": (OPERATOR, "LAKE_PASSWORD"),
+        "Job apply catalog": (OPERATOR, "LAKE_PASSWORD"),
+        "Job apply tables": (OPERATOR, "LAKE_PASSWORD"),
+        "Deployment trino catalog": (OPERATOR, "LAKE_PASSWORD"),
+    }
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_a_part_signs_in_at_the_broker_under_its_own_name(overlay: str) -> None:
     users = {
@@ -167,6 +195,7 @@ def test_a_part_signs_in_at_the_broker_under_its_own_name(overlay: str) -> None:
         "CronJob verify verify": ("verify", "VERIFY_PASSWORD"),
         "Deployment ui ui": ("explorer", "EXPLORER_PASSWORD"),
         "Job apply tables": (OPERATOR, "LAKE_PASSWORD"),
+        "Deployment cli cli": (OPERATOR, "LAKE_PASSWORD"),
     }
     for manifest in built(overlay):
         if manifest["kind"] == "ConfigMap" and manifest["metadata"]["name"].startswith("lake-"):

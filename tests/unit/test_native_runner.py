@@ -146,6 +146,38 @@ def test_a_part_that_yields_does_so_with_all_that_it_starts(runner: Callable[[Pa
         assert not groups or Path(f"/proc/{process.pid}/autogroup").read_text().split()[-1] == "7"
 
 
+def test_a_part_that_starts_in_front_steps_back_when_it_is_ready_with_all_its_threads(
+    runner: Callable[[Part], Runner], tmp_path: Path
+) -> None:
+    program = """
+import subprocess, threading, time
+for _ in range(3):
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+subprocess.run(['sleep', '60'])
+"""
+
+    def ready() -> None:
+        if not (tmp_path / "ready").exists():
+            raise NotReadyError("not yet")
+
+    command = (sys.executable, "-c", program)
+    one = runner(Part("sample", command, ready, process_only, yields=7, starts_in_front=True))
+    one.start()
+    eventually(lambda: one.status.process and len(threads_of(pid_of(one))) == 5)
+    assert {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads_of(pid_of(one))} == {
+        os.getpriority(os.PRIO_PROCESS, 0)
+    }
+    (tmp_path / "ready").touch()
+    eventually(lambda: is_ready(one))
+    assert [os.getpriority(os.PRIO_PROCESS, thread) for thread in threads_of(pid_of(one))] == [7] * 5
+    if Path("/proc/self/autogroup").exists():
+        assert Path(f"/proc/{pid_of(one)}/autogroup").read_text().split()[-1] == "7"
+
+
+def threads_of(pid: int) -> list[int]:
+    return [thread.id for process in processes.tree(pid) for thread in process.threads()]
+
+
 def test_a_step_is_done_when_it_has_ended_well(runner: Callable[[Part], Runner]) -> None:
     one = runner(dataclasses.replace(python("pass"), once=True))
     one.start()
