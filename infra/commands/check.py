@@ -14,11 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from catalog import quality
-from catalog.errors import SluiceError, first_line
+from catalog.errors import SluiceError
 from catalog.lake import open_catalog
 from catalog.odcs import load_chosen
 from catalog.settings import lake_settings
-from infra.commands.servers import AWAY
+from infra.commands.servers import AWAY, told
 
 BROKEN_EXIT, UNCHECKED_EXIT = 1, 2
 COLOURS = {quality.KEPT: "green", quality.BROKEN: "red", quality.FAILED: "red"}
@@ -60,7 +60,7 @@ def check(
                     bars.advance(bar)
         quality.record(open_catalog(lake), began, judged)
     except (SluiceError, *AWAY) as failure:
-        print(f"error: it could not be checked: {first_line(failure)}", file=sys.stderr)
+        print(f"error: it could not be checked: {told(failure)}", file=sys.stderr)
         sys.exit(UNCHECKED_EXIT)
     if as_json:
         print(json.dumps([{**asdict(one), "ok": one.ok} for one in judged], indent=1))

@@ -22,3 +22,9 @@ def needed() -> Iterator[None]:
         raise refusal(failure) or SluiceError(
             f"A server does not answer: {first_line(failure)}. See `sluice status`, or start the stack with `sluice up`"
         ) from None
+
+
+def told(failure: BaseException) -> str:
+    """One line: who refuses whom, where a server did, else what the failure says first."""
+    refused = None if isinstance(failure, SluiceError) else refusal(failure)
+    return str(refused) if refused else first_line(failure)

@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from catalog.errors import SluiceError, first_line
+from catalog.errors import SluiceError
 from catalog.gold_project import GoldProject
 from catalog.gold_refresh import GoldSettings, silver_tables
 from catalog.lake import open_catalog
 from catalog.names import GOLD
 from catalog.odcs import load_chosen
 from catalog.settings import LakeSettings, lake_settings, read_settings
-from infra.commands.servers import AWAY
+from infra.commands.servers import AWAY, told
 from stream_jobs.verify import Report
 from stream_jobs.verify import verify as check
 from stream_jobs.verify.gold import check_gold
@@ -58,7 +58,7 @@ def verify(
             if deep:
                 reports.append(_gold(settings, stream, wait))
     except UNABLE as failure:
-        print(f"error: it could not be checked: {first_line(failure)}", file=sys.stderr)
+        print(f"error: it could not be checked: {told(failure)}", file=sys.stderr)
         sys.exit(UNCHECKED)
     if as_json:
         print(json.dumps([report.document() for report in reports], indent=1))

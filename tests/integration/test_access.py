@@ -155,3 +155,19 @@ def test_wrong_credentials_end_in_one_line(
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
     assert chosen.password("reader") not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["verify", "check"])
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("SLUICE_S3_SECRET_KEY", "not-the-key"), ("SLUICE_CATALOG_URI", "postgresql://sluice:wrong@{address}/lake")],
+)
+def test_checks_that_are_not_let_in_say_who_refused(
+    stack: Stack, chosen: config.Stack, command: str, setting: str, value: str
+) -> None:
+    given = value.format(address=chosen.address("postgres"))
+    done = replace(stack, settings={**stack.settings, setting: given}).run(command)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "error: it could not be checked: The " in done.stderr
+    assert "refuses 'sluice'" in done.stderr
+    assert "Traceback" not in done.stderr
