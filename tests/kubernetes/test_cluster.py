@@ -32,10 +32,14 @@ from catalog.lake import file_system
 from catalog.settings import lake_settings
 lake = lake_settings()
 with psycopg.connect(lake.catalog_uri) as connection:
+    of_silver = "from iceberg_tables where table_namespace = 'silver'"
+    seen = connection.execute(f"select count(*) {of_silver}").fetchone()[0]
     try:
-        connection.execute("delete from iceberg_tables where table_namespace = 'silver'")
+        deleted = connection.execute(f"delete {of_silver}").rowcount
     except psycopg.errors.InsufficientPrivilege:
-        print("the catalog refuses")
+        deleted = 0
+    connection.rollback()
+    print("the catalog refuses" if seen and not deleted else f"{deleted} of {seen} were deleted")
 try:
     with file_system(lake).open_output_stream(f"{lake.warehouse.removeprefix('s3://')}/silver/x") as file:
         file.write(b"x")
