@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from catalog.contract import SUFFIX, Stream
 from catalog.errors import SluiceError
@@ -17,8 +19,22 @@ from infra.native import config
 from ingest_gateway.client import AsyncClient, Retry
 from ingest_gateway.readers import Record
 from ingest_gateway.send import Identify, Refusal, Tally, deliver, from_member, identifier
-from ingest_gateway.sources import Source
+from ingest_gateway.sources import FORMATS, Source
 
+# Options that these commands share.
+FormatOption = Annotated[
+    str | None,
+    typer.Option("--format", "-f", help=f"{', '.join(FORMATS)}; else by the name, else by the first bytes."),
+]
+IdFromOption = Annotated[
+    str | None, typer.Option("--id-from", help="Column, or JSON pointer, that holds each record's event id.")
+]
+UrlOption = Annotated[
+    str | None, typer.Option(help="Gateway to send to. Default: SLUICE_GATEWAY_URL, else this stack's.")
+]
+PatienceOption = Annotated[
+    float, typer.Option(min=0, help="Seconds to go on trying while the gateway is away or overloaded.")
+]
 REFUSED_SOME = 3  # exit code
 IN_FLIGHT = 4  # batches
 SLACK = 0.05  # seconds: the shortest sleep that is worth its call

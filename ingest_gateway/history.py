@@ -127,9 +127,6 @@ def _described(info: FileInfo, base: PurePosixPath, files: FileSystem, source: s
 
 def _is_history(file: HistoryFile) -> bool:
     hidden = any(part.startswith((".", "_")) for part in PurePosixPath(file.below).parts)
-    return not hidden and file.size > 0 and not file.below.endswith(REJECTED) and bool(_form(file.below))
-
-
-def _form(name: str) -> str | None:
-    suffix = PurePosixPath(name.removesuffix(".gz")).suffix.lower()
-    return "json" if suffix == ".json" else SUFFIXES.get(suffix)
+    suffix = PurePosixPath(file.below.removesuffix(".gz")).suffix.lower()
+    is_data = (suffix == ".json" or suffix in SUFFIXES) and not file.below.endswith(REJECTED)
+    return is_data and not hidden and file.size > 0

@@ -80,8 +80,7 @@ def open_place(place: Place, stream: Stream | None, form: str | None = None) -> 
     The format is `form`, else what the name ends in, else what the first bytes look like. `.json` is looked at, too: an
     array, a FeatureCollection, one object, or lines.
     """
-    if form is not None and form not in FORMATS:
-        raise SluiceError(f"--format {form}: expected one of {', '.join(FORMATS)}")
+    known_format(form)
     name = PurePosixPath(place.address).name
     try:
         file = place.read()
@@ -107,6 +106,12 @@ def open_place(place: Place, stream: Stream | None, form: str | None = None) -> 
     else:
         source.records = readers.elements(buffered, name, "features" if chosen == "geojson" else None)
     return source
+
+
+def known_format(form: str | None) -> None:
+    """Raises SluiceError where somebody named a format that there isn't."""
+    if form is not None and form not in FORMATS:
+        raise SluiceError(f"--format {form}: expected one of {', '.join(FORMATS)}")
 
 
 def sniff(head: bytes) -> Format:

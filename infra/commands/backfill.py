@@ -21,7 +21,11 @@ from catalog.settings import LakeSettings, lake_settings
 from infra.sending import (
     IN_FLIGHT,
     REFUSED_SOME,
+    FormatOption,
     Gateway,
+    IdFromOption,
+    PatienceOption,
+    UrlOption,
     by_arrival,
     contract_of,
     gateway_address,
@@ -32,7 +36,7 @@ from infra.sending import (
 )
 from ingest_gateway.history import HistoryFile, Rejects, find
 from ingest_gateway.send import Refusal, Tally
-from ingest_gateway.sources import FORMATS, open_place
+from ingest_gateway.sources import FORMATS, known_format, open_place
 
 EARLIER = "done earlier"
 TO_SEND = "to send"
@@ -69,13 +73,8 @@ def backfill(
         int,
         typer.Option(min=0, help="Records a second, so that live events stay fresh; 0: as many as the gateway takes."),
     ] = 5_000,
-    form: Annotated[
-        str | None,
-        typer.Option("--format", "-f", help=f"{', '.join(FORMATS)}; else by the name, else by the first bytes."),
-    ] = None,
-    id_from: Annotated[
-        str | None, typer.Option("--id-from", help="Column, or JSON pointer, that holds each record's event id.")
-    ] = None,
+    form: FormatOption = None,
+    id_from: IdFromOption = None,
     rejected: Annotated[
         str | None,
         typer.Option(
@@ -90,12 +89,8 @@ def backfill(
         ),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, and send nothing.")] = False,
-    url: Annotated[
-        str | None, typer.Option(help="Gateway to send to. Default: SLUICE_GATEWAY_URL, else this stack's.")
-    ] = None,
-    patience: Annotated[
-        float, typer.Option(min=0, help="Seconds to go on trying while the gateway is away or overloaded.")
-    ] = 300.0,
+    url: UrlOption = None,
+    patience: PatienceOption = 300.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome of each file as one JSON object.")] = False,
 ) -> None:
     """Load history: all files of the sources, in the order of their names, at a rate that leaves room for live events.
@@ -111,10 +106,9 @@ def backfill(
     Examples: `sluice backfill exports/2025 -s orders`, `sluice backfill s3://lake/history/orders -s orders --rate 20000`.
     """
     settings = lake_settings()
-    if form is not None and form not in FORMATS:
-        raise SluiceError(f"--format {form}: expected one of {', '.join(FORMATS)}")
+    known_format(form)  # what is wrong for all files is told before anything is sent
     contract = _contract(settings, stream)
-    identify_by(id_from, contract, stream)  # a wrong column is told before anything is sent
+    identify_by(id_from, contract, stream)
     files, others = find(sources, settings)
     if not files:
         raise SluiceError(f"{', '.join(sources)}: there is no file of {', '.join(FORMATS)}")

@@ -13,7 +13,11 @@ from catalog.settings import lake_settings
 from infra.sending import (
     IN_FLIGHT,
     REFUSED_SOME,
+    FormatOption,
     Gateway,
+    IdFromOption,
+    PatienceOption,
+    UrlOption,
     by_arrival,
     contract_of,
     gateway_address,
@@ -22,30 +26,21 @@ from infra.sending import (
     send_records,
 )
 from ingest_gateway.send import Refusal, Tally
-from ingest_gateway.sources import FORMATS, Source, open_source
+from ingest_gateway.sources import Source, open_source
 
 
 def send(
     file: Annotated[str, typer.Argument(help="File to send, plain or gzipped; - for standard input.")],
     stream: Annotated[str, typer.Option("--stream", "-s", help="Stream to send to.")],
-    form: Annotated[
-        str | None,
-        typer.Option("--format", "-f", help=f"{', '.join(FORMATS)}; else by the name, else by the first bytes."),
-    ] = None,
+    form: FormatOption = None,
     batch: Annotated[int, typer.Option(min=1, max=10_000, help="Records in a request.")] = 500,
     rejected: Annotated[
         Path | None,
         typer.Option(help="Where refused records go, with reasons (NDJSON). Default: FILE.rejected.ndjson."),
     ] = None,
-    id_from: Annotated[
-        str | None, typer.Option("--id-from", help="Column, or JSON pointer, that holds each record's event id.")
-    ] = None,
-    url: Annotated[
-        str | None, typer.Option(help="Gateway to send to. Default: SLUICE_GATEWAY_URL, else this stack's.")
-    ] = None,
-    patience: Annotated[
-        float, typer.Option(min=0, help="Seconds to go on trying while the gateway is away or overloaded.")
-    ] = 60.0,
+    id_from: IdFromOption = None,
+    url: UrlOption = None,
+    patience: PatienceOption = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as one JSON object.")] = False,
 ) -> None:
     """Send the records of FILE to a stream: CSV, JSON, NDJSON, GeoJSON features or Parquet.

@@ -119,27 +119,24 @@ class TestPaced:
         assert tuple(paced(iter(self.RECORDS), 0)) == self.RECORDS
         assert tuple(paced(iter(self.RECORDS), 100_000)) == self.RECORDS
 
-    def test_sleeps_as_long_as_the_rate_asks(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        now, slept = [100.0], [0.0]
+    @pytest.fixture
+    def clock(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+        """A time that goes on only while somebody sleeps, or the test says so."""
+        made = {"now": 100.0, "slept": 0.0}
 
         def sleep(seconds: float) -> None:
-            now[0] += seconds
-            slept[0] += seconds
+            made["now"] += seconds
+            made["slept"] += seconds
 
-        monkeypatch.setattr(time, "monotonic", lambda: now[0])
+        monkeypatch.setattr(time, "monotonic", lambda: made["now"])
         monkeypatch.setattr(time, "sleep", sleep)
+        return made
+
+    def test_sleeps_as_long_as_the_rate_asks(self, clock: dict[str, float]) -> None:
         list(paced(iter(self.RECORDS), 100))
-        assert slept[0] == pytest.approx(10, abs=0.2)
+        assert clock["slept"] == pytest.approx(10, abs=0.2)
 
-    def test_time_that_others_lost_is_not_made_up_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        now, slept = [100.0], [0.0]
-
-        def sleep(seconds: float) -> None:
-            now[0] += seconds
-            slept[0] += seconds
-
-        monkeypatch.setattr(time, "monotonic", lambda: now[0])
-        monkeypatch.setattr(time, "sleep", sleep)
+    def test_time_that_others_lost_is_not_made_up_for(self, clock: dict[str, float]) -> None:
         for number, _ in enumerate(paced(iter(self.RECORDS), 100)):
-            now[0] += 60 if number == 500 else 0
-        assert slept[0] == pytest.approx(10, abs=0.2)
+            clock["now"] += 60 if number == 500 else 0
+        assert clock["slept"] == pytest.approx(10, abs=0.2)
