@@ -126,7 +126,8 @@ def _stream_job() -> tuple[str, str]:
     port = os.environ.get("SLUICE_STREAM_PORT")
     if not url and not port:
         return "unknown", "not configured: SLUICE_STREAM_URL names it"
-    return _http(f"{url or f'http://127.0.0.1:{port}'}/healthz")
+    ca = os.environ.get("SLUICE_STREAM_CA")
+    return _http(f"{url or f'http://127.0.0.1:{port}'}/healthz", Path(ca) if ca else None, "SLUICE_STREAM_CA")
 
 
 def _tcp(address: str, default_port: int = 9092) -> tuple[str, str]:

@@ -262,6 +262,9 @@ def variables(stack: Stack) -> dict[str, str]:
         "SLUICE_GATEWAY_PORT": str(stack.ports["gateway"]),
         "SLUICE_GATEWAY_SPOOL": os.environ.get("SLUICE_GATEWAY_SPOOL", str(stack.folder("data", "spool"))),
         "SLUICE_GATEWAY_KEYS": os.environ.get("SLUICE_GATEWAY_KEYS") or str(stack.folder("keys.json")),
+        # The supervisor asks its parts over loopback, in the clear.
+        "SLUICE_METRICS_TLS_CERTIFICATE": "",
+        "SLUICE_METRICS_TLS_KEY": "",
         "SLUICE_STREAM_HOST": stack.bind,
         "SLUICE_STREAM_PORT": str(stack.ports["stream"]),
         "SLUICE_STREAM_URL": f"http://{stack.address('stream')}",

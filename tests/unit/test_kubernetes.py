@@ -241,17 +241,44 @@ def test_production_has_no_server_of_its_own() -> None:
         assert not SERVERS & {name.split()[1] for name, _, _ in workloads(overlay)}
 
 
-@pytest.mark.parametrize("overlay", ["production", "eks"])
-def test_a_gateway_with_tls_is_asked_over_tls_by_all_who_ask_it(overlay: str, tmp_path: Path) -> None:
+def with_component(overlay: str, component: str, folder: Path) -> dict[str, dict[str, Any]]:
+    """What Kubernetes takes of an overlay and a component; kind and name → manifest."""
     built(overlay)  # or skip
-    folders = [CHECKOUT / "k8s" / "overlays" / overlay, CHECKOUT / "k8s" / "components" / "gateway-tls"]
-    below, component = (os.path.relpath(folder, tmp_path.resolve()) for folder in folders)
-    document = yaml.safe_dump({"resources": [below], "components": [component]})
-    (tmp_path / "kustomization.yaml").write_text(document)
-    found = {f"{manifest['kind']} {manifest['metadata']['name']}": manifest for manifest in kustomized(tmp_path)}
+    folders = [CHECKOUT / "k8s" / "overlays" / overlay, CHECKOUT / "k8s" / "components" / component]
+    below, beside = (os.path.relpath(one, folder.resolve()) for one in folders)
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump({"resources": [below], "components": [beside]}))
+    found = {f"{manifest['kind']} {manifest['metadata']['name']}": manifest for manifest in kustomized(folder)}
     for manifest in found.values():
         if manifest["apiVersion"] not in FOREIGN:
             kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+    return found
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_metrics_with_tls_are_asked_over_tls_by_all_who_ask_for_them(overlay: str, tmp_path: Path) -> None:
+    found = with_component(overlay, "metrics-tls", tmp_path)
+    (lake,) = (found[name]["data"] for name in found if name.startswith("ConfigMap lake-"))
+    assert lake["SLUICE_STREAM_URL"] == "https://stream:8090"
+    for part in ("stream", "maintenance", "verify-watch", "gold", "ui"):
+        (container,) = found[f"Deployment {part}"]["spec"]["template"]["spec"]["containers"]
+        folders = {mount["mountPath"] for mount in container["volumeMounts"]}
+        if part == "ui":
+            assert str(Path(lake["SLUICE_STREAM_CA"]).parent) in folders
+            continue
+        variables = {variable["name"]: variable.get("value") for variable in container["env"]}
+        for name in ("CERTIFICATE", "KEY"):
+            assert str(Path(variables[f"SLUICE_METRICS_TLS_{name}"]).parent) in folders, part
+        probes = [container[f"{name}Probe"]["httpGet"]["scheme"] for name in ("startup", "readiness", "liveness")]
+        assert probes == ["HTTPS"] * 3, part
+        if monitor := found.get(f"ServiceMonitor {part}"):
+            endpoint = monitor["spec"]["endpoints"][0]
+            assert (endpoint["scheme"], endpoint["tlsConfig"]["serverName"]) == ("https", part)
+    assert ("ServiceMonitor stream" in found) == (overlay in ("production", "eks"))
+
+
+@pytest.mark.parametrize("overlay", ["production", "eks"])
+def test_a_gateway_with_tls_is_asked_over_tls_by_all_who_ask_it(overlay: str, tmp_path: Path) -> None:
+    found = with_component(overlay, "gateway-tls", tmp_path)
     controller = "alb" if overlay == "eks" else "nginx"
     by_https = f"{controller}.ingress.kubernetes.io/backend-protocol"
     assert found["Ingress gateway"]["metadata"]["annotations"][by_https] == "HTTPS"
