@@ -58,9 +58,8 @@ class _Server(ThreadingHTTPServer):
         return connection, address
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(
-            sys.exception(), OSError
-        ):  # a caller that breaks off, or speaks in the clear, is nobody's fault here
+        # A caller that breaks off, or speaks in the clear, is no fault of this part.
+        if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
 

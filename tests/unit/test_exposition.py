@@ -2,9 +2,11 @@
 
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Iterator
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from socketserver import BaseServer
 
 import httpx
 import pytest
@@ -13,7 +15,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from catalog import exposition
 from catalog.errors import SluiceError
 from tests.certificates import serial_shown, write_pair
-from tests.stack import free_port
+from tests.stack import eventually, free_port
 
 Serve = Callable[[], int]
 
@@ -54,9 +56,7 @@ def test_health_and_metrics_are_told_in_the_clear(serve: Serve) -> None:
     assert httpx.get(f"{url}/other").status_code == 404
 
 
-def test_with_a_certificate_nobody_is_told_in_the_clear(
-    serve: Serve, files: tuple[Path, Path], capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_with_a_certificate_nobody_is_told_in_the_clear(serve: Serve, files: tuple[Path, Path]) -> None:
     port = serve()
     trust = ssl.create_default_context(cafile=files[0])
     assert "sample_gauge 7.0" in httpx.get(f"https://127.0.0.1:{port}/metrics", verify=trust).text
@@ -64,7 +64,31 @@ def test_with_a_certificate_nobody_is_told_in_the_clear(
         httpx.get(f"http://127.0.0.1:{port}/metrics")
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
         httpx.get(f"https://127.0.0.1:{port}/metrics")
-    assert capfd.readouterr().err == "", "what a caller does wrong fills no log"
+
+
+def test_what_a_caller_does_wrong_fills_no_log_and_a_fault_of_the_part_does(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[str] = []
+
+    def log(*_: object) -> None:
+        logged.append(type(sys.exception()).__name__)
+
+    monkeypatch.setattr(BaseServer, "handle_error", log)
+    port = free_port()
+    server = exposition.serve("127.0.0.1", port, "SAMPLE_PORT", CollectorRegistry(), lambda: (True, {"ratio": 1 / 0}))
+    try:
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"http://127.0.0.1:{port}/metrics")
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"https://127.0.0.1:{port}/metrics")
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"https://127.0.0.1:{port}/healthz", verify=ssl.create_default_context(cafile=files[0]))
+        eventually(lambda: "ZeroDivisionError" in logged, 10)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert logged == ["ZeroDivisionError"]
 
 
 def test_who_shakes_no_hands_holds_up_nobody_and_is_cut_off(
