@@ -48,7 +48,7 @@ def pair(stack: Stack, contracts: Path, lake: LakeSettings) -> tuple[str, str]:
     return names
 
 
-@pytest.mark.parametrize("where", chosen(POINTS, "after-bronze", "after-quarantine", "validated-silver"))
+@pytest.mark.parametrize("where", chosen(POINTS, "after-bronze", "validated-silver"))
 def test_a_kill_between_commits_with_the_checkpoint_deleted(
     where: str, stack: Stack, pair: tuple[str, str], lake: LakeSettings
 ) -> None:
