@@ -19,7 +19,6 @@ from catalog.errors import SluiceError
 from catalog.lake import open_catalog
 from catalog.settings import LakeSettings, lake_settings
 from infra.sending import (
-    IN_FLIGHT,
     REFUSED_SOME,
     FormatOption,
     Gateway,
@@ -118,7 +117,7 @@ def backfill(
     if contract.kind == "event" and not beyond_horizon:
         _refuse_forgotten(contract, [(file, log.begun_at(file.key)) for file in chosen])
     outcomes = [Outcome(file.address, file.size, EARLIER) for file in earlier]
-    gateway = Gateway(*gateway_address(url, settings), stream, "/sluice/backfill", patience, _batch(rate), IN_FLIGHT)
+    gateway = Gateway(*gateway_address(url, settings), stream, "/sluice/backfill", patience, _batch(rate))
     for number, file in enumerate(chosen, 1):
         if dry_run:
             outcomes.append(Outcome(file.address, file.size, TO_SEND))
