@@ -10,7 +10,7 @@ from catalog.errors import SluiceError
 
 # What Java protects its own file of authorities with; nothing in it is secret.
 JAVAS_PASSWORD = "changeit"
-CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
+ENCODED = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
 
 
 def authorities(ca: Path | None, setting: str) -> ssl.SSLContext:
@@ -41,7 +41,7 @@ def for_java(ca: Path | None, setting: str, home: Path | None, into: Path) -> li
     store = ("-keystore", str(into), "-storepass", JAVAS_PASSWORD)
     try:
         shutil.copyfile(program.resolve().parent.parent / "lib" / "security" / "cacerts", into)
-        for place, certificate in enumerate(CERTIFICATE.findall(ca.read_text())):
+        for place, certificate in enumerate(ENCODED.findall(ca.read_text())):
             command = (str(program), "-importcert", "-noprompt", "-alias", f"{setting} {place}", *store)
             subprocess.run(command, input=certificate, check=True, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.SubprocessError) as failure:

@@ -16,8 +16,8 @@ log = structlog.get_logger("watched")
 
 @dataclass(frozen=True)
 class Watched(Collector):
-    """Folders whose disks, and PEM files whose certificates are told. A file that can't be read has ended in 1970: somebody must
-    look."""
+    """Folders whose disks, and PEM files, or folders of such, whose certificates are told. A file that can't be read has ended in
+    1970: somebody must look."""
 
     disks: tuple[Path, ...] = ()
     certificates: tuple[Path, ...] = ()
@@ -42,7 +42,8 @@ class Watched(Collector):
             labels=["path"],
         )
         for path in self.certificates:
-            ends.add_metric([str(path)], first_end(path))
+            for file in sorted(path.glob("*.crt")) if path.is_dir() else [path]:
+                ends.add_metric([str(file)], first_end(file))
         return (free, size, ends)
 
 

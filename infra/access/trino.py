@@ -1,6 +1,7 @@
 """The folder from which a Trino that asks for passwords reads who may come in, and what each may do."""
 
 import os
+import ssl
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from catalog.contract import Stream
 from catalog.errors import SluiceError
 from catalog.settings import LakeSettings
+from catalog.trust import ENCODED, authorities
 from infra.access.accounts import OPERATOR
 from infra.access.trino_rules import rules
 from infra.access.trino_users import (
@@ -25,10 +27,12 @@ from infra.access.trino_users import (
     give_parts,
     read_users,
 )
+from infra.native.key_store import key_store
 from infra.private_files import write_private
 
 RULES = "rules.json"
 TLS_KEY, TLS_CERTIFICATE = "tls.key", "tls.crt"  # as Kubernetes names them
+AUTHORITIES = "authorities"  # whom Trino believes at the object store, in Java's notation
 REFRESH = "2s"  # how soon Trino follows a change of the files
 
 
@@ -60,6 +64,10 @@ def make_access(lake: LakeSettings, told: TrinoAccessSettings) -> None:
             write_private(told.access / CERTIFICATE, public)
         else:
             certificate.keep(told.access, told.names.split(","))
+        if lake.s3_ca:
+            authorities(lake.s3_ca, "SLUICE_S3_CA")  # the same words for a file that can't be used
+            believed = map(ssl.PEM_cert_to_DER_cert, ENCODED.findall(lake.s3_ca.read_text()))
+            (told.access / AUTHORITIES).write_bytes(key_store(believed))
         if told.trust:
             write_private(told.trust / CERTIFICATE, (told.access / CERTIFICATE).read_text())
     except OSError as failure:

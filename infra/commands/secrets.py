@@ -2,6 +2,7 @@
 
 import base64
 import secrets as randomness
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +14,25 @@ from infra.native.config import CHECKOUT
 from infra.private_files import write_private
 
 EXAMPLE = CHECKOUT / ".env.example"
-NAME, TLS_NAME = "sluice-secrets", "trino-tls"
-TLS = "TRINO_TLS"  # key and certificate, base64; only Kubernetes needs it here, since there no step can hand it on
-NAMES = ("trino", "localhost", "127.0.0.1")
+NAME = "sluice-secrets"
+LOCAL = ("localhost", "127.0.0.1")  # as `kubectl port-forward` has them
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A key and its certificate, which nobody else signed: for Kubernetes, where no step can hand one on."""
+
+    variable: str  # holds both in the file, base64
+    secret: str
+    names: tuple[str, ...]
+
+
+TRINO = Pair("TRINO_TLS", "trino-tls", ("trino", *LOCAL))
+OTHERS = (
+    Pair("SERVERS_TLS", "servers-tls", ("broker", "minio", "postgres", *LOCAL)),
+    Pair("GATEWAY_TLS", "gateway-tls", ("gateway", *LOCAL)),
+    Pair("METRICS_TLS", "metrics-tls", ("stream", "maintenance", "verify-watch", "gold", *LOCAL)),
+)
 
 
 def secrets(
@@ -26,23 +43,34 @@ def secrets(
             "--kubernetes", help="Print them as Secrets for `kubectl apply -f -`, with a certificate for Trino."
         ),
     ] = False,
+    tls: Annotated[
+        bool,
+        typer.Option(
+            "--tls", help="With --kubernetes: also a certificate for each of the components that end in -tls."
+        ),
+    ] = False,
 ) -> None:
     """Write a random password for each that .env.example names and the file does not have yet. Those that it has stay.
 
     Exit code: 0 done, 1 the file can't be read or written, 2 wrong usage.
     """
+    if tls and not kubernetes:
+        raise typer.BadParameter("--tls makes Secrets: it belongs to --kubernetes")
+    pairs = (TRINO, *(OTHERS if tls else ()))
     try:
         text = file.read_text() if file.exists() else EXAMPLE.read_text()
         complete = filled(text, EXAMPLE.read_text())
         if kubernetes:
-            complete = with_certificate(complete)
+            for pair in pairs:
+                complete = with_certificate(complete, pair)
         write_private(file, complete)
     except UnicodeDecodeError:
         raise SluiceError(f"{file} is not UTF-8 text: name another file with --file") from None
     except OSError as failure:
         raise SluiceError(f"{file}: {failure.strerror}: name another file with --file") from None
     if kubernetes:
-        print(yaml.safe_dump_all([manifest(complete), certificate_manifest(complete)], sort_keys=False), end="")
+        manifests = [manifest(complete), *(certificate_manifest(complete, pair) for pair in pairs)]
+        print(yaml.safe_dump_all(manifests, sort_keys=False), end="")
     else:
         print(f"{file} holds the passwords; keep it to yourself.")
 
@@ -79,27 +107,27 @@ def manifest(text: str) -> dict[str, object]:
     }
 
 
-def with_certificate(text: str) -> str:
-    """The text with a key and certificate for Trino, if it has none or one that is about to end."""
+def with_certificate(text: str, pair: Pair) -> str:
+    """The text with this key and certificate, made if it has none or one that is about to end."""
     from infra.access import certificate  # imported late: cryptography takes its time
 
-    kept = _values(text).get(TLS, "")
-    if kept and certificate.serves(_pem(kept)[1], NAMES):
+    kept = _values(text).get(pair.variable, "")
+    if kept and certificate.serves(_pem(kept)[1], pair.names):
         return text
-    pair = base64.b64encode("".join(certificate.self_signed(NAMES)).encode()).decode()
-    lines = [line for line in text.splitlines() if not line.startswith(f"{TLS}=")]
-    return "".join(f"{line}\n" for line in [*lines, f"{TLS}={pair}"])
+    made = base64.b64encode("".join(certificate.self_signed(pair.names)).encode()).decode()
+    lines = [line for line in text.splitlines() if not line.startswith(f"{pair.variable}=")]
+    return "".join(f"{line}\n" for line in [*lines, f"{pair.variable}={made}"])
 
 
-def certificate_manifest(text: str) -> dict[str, object]:
-    """The Secret from which Trino takes its certificate, and those who ask it whom to trust."""
-    key, public = _pem(_values(text)[TLS])
+def certificate_manifest(text: str, pair: Pair) -> dict[str, object]:
+    """The Secret from which a server takes its certificate, and those who ask it whom to trust: as cert-manager writes it."""
+    key, public = _pem(_values(text)[pair.variable])
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": TLS_NAME, "labels": {"app.kubernetes.io/part-of": "sluice"}},
+        "metadata": {"name": pair.secret, "labels": {"app.kubernetes.io/part-of": "sluice"}},
         "type": "kubernetes.io/tls",
-        "stringData": {"tls.key": key, "tls.crt": public},
+        "stringData": {"tls.key": key, "tls.crt": public, "ca.crt": public},
     }
 
 

@@ -15,6 +15,8 @@ CHECKS = (
     ("lint", ("ruff", "check", "--quiet", ".")),
 )
 TYPES = ("mypy",)
+# They start no stack, so some can run at once.
+UNIT = ("--numprocesses", "auto", "--maxprocesses", "4", "tests/unit")
 
 
 def test(
@@ -39,14 +41,18 @@ def test(
     if compose or kubernetes:
         chosen = [name for name, wanted in (("compose", compose), ("kubernetes", kubernetes)) if wanted]
         os.environ.update({f"SLUICE_TEST_{name.upper()}": "1" for name in chosen})
-        sys.exit(0 if _run("tests", "pytest", *(pytest_arguments or [f"tests/{name}" for name in chosen])) else 1)
-    where = [*(["-m", ""] if long else []), *(pytest_arguments or (["tests/unit"] if fast else ["tests"]))]
+        named = any(argument.startswith("tests") for argument in pytest_arguments or ())
+        folders = () if named else tuple(f"tests/{name}" for name in chosen)
+        sys.exit(0 if _run("tests", "pytest", *(pytest_arguments or ()), *folders) else 1)
+    runs = {"tests": tuple(pytest_arguments)} if pytest_arguments else {"unit tests": UNIT}
+    if not (pytest_arguments or fast):
+        runs["tests on servers"] = ("tests", "--ignore=tests/unit")
     with tempfile.TemporaryFile() as said:
         types = _start(*TYPES, output=said)  # beside the tests, which leave a core to it
         try:
             failed = [name for name, command in CHECKS if not _run(name, *command)]
-            if not _run("tests", "pytest", *where):
-                failed.append("tests")
+            cases = ("-m", "") if long else ()
+            failed += [name for name, where in runs.items() if not _run(name, "pytest", *cases, *where)]
             if types.wait():
                 failed.append("types")
         finally:

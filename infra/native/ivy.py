@@ -4,16 +4,14 @@ user's settings file where `SLUICE_IVY_SETTINGS` names one (a company's mirror).
 import importlib.util
 import os
 import ssl
-import struct
-import time
 from collections.abc import Callable, Iterable
-from hashlib import sha1
 from pathlib import Path
 from threading import Event
 from urllib.parse import urlsplit
 from xml.sax.saxutils import quoteattr
 
 from catalog.errors import SluiceError
+from infra.native.key_store import key_store, options
 from infra.native.tools import run_tool
 
 # POMs are left out: what is needed is in the lock, file by file, and resolving them would take minutes.
@@ -24,7 +22,6 @@ SETTINGS_WITHOUT_POMS = """\
 </ivysettings>
 """
 RETRIEVED = "[organisation]__[artifact]-[revision].[ext]"
-TRUST_PASSWORD = "changeit"
 
 
 def ivy_jar() -> Path:
@@ -103,20 +100,5 @@ def _trust_options(store: Path) -> list[str]:
     authorities = ssl.create_default_context().get_ca_certs(binary_form=True)
     if not authorities:
         return []
-    store.write_bytes(_key_store(authorities))
-    return [f"-Djavax.net.ssl.trustStore={store}", f"-Djavax.net.ssl.trustStorePassword={TRUST_PASSWORD}"]
-
-
-def _key_store(certificates: Iterable[bytes]) -> bytes:
-    """A Java key store (JKS, version 2) that trusts the DER certificates."""
-
-    def text(value: str) -> bytes:
-        return struct.pack(">H", len(value)) + value.encode()
-
-    entries = [
-        struct.pack(">I", 2) + text(f"ca{index}") + struct.pack(">Q", int(time.time() * 1000)) + text("X.509")
-        + struct.pack(">I", len(certificate)) + certificate
-        for index, certificate in enumerate(certificates)
-    ]  # fmt: skip
-    body = struct.pack(">III", 0xFEEDFEED, 2, len(entries)) + b"".join(entries)
-    return body + sha1(TRUST_PASSWORD.encode("utf-16-be") + b"Mighty Aphrodite" + body).digest()
+    store.write_bytes(key_store(authorities))
+    return options(store)

@@ -14,7 +14,9 @@ class VerifySettings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8092, ge=0, le=65535, description="/metrics and /healthz of the part `verify`")
     disks: str = Field("", description="folders, separated by commas, whose disks' free space is among the metrics")
-    certificates: str = Field("", description="PEM files, separated by commas, whose end is among the metrics")
+    certificates: str = Field(
+        "", description="PEM files, or folders of *.crt, separated by commas, whose end is among the metrics"
+    )
     interval: float = Field(300, ge=1, description="seconds between two quick checks by the part `verify`")
     memory: str = Field("512MB", pattern=r"^\d+(MB|GB)$", description="what a check's comparisons take; beyond, disk")
     scratch: Path | None = Field(None, description="folder for what does not fit into memory; else the system's own")

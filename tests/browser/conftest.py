@@ -17,9 +17,9 @@ FLAGS = (
 PATIENCE = 120_000  # milliseconds
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Closed with its module: while it is open no other event loop can run in this process."""
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """While it is open no other event loop can run in this process."""
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("chromium is not installed: apt-get install chromium")
@@ -28,6 +28,13 @@ def browser() -> Iterator[Browser]:
         started = playwright.chromium.launch(executable_path=program, args=list(FLAGS), timeout=PATIENCE)
         yield started
         started.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Closed with its module."""
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -10,20 +10,22 @@ import os
 import secrets
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import yaml
 
+from ingest_gateway.api_keys import MARK
+from tests.kubernetes import guide
 from tests.stack import CHECKOUT, eventually, free_port_base
 
 if os.environ.get("SLUICE_TEST_KUBERNETES") != "1":
     collect_ignore_glob = ["test_*.py"]
 
+COMPONENTS = CHECKOUT / "k8s" / "components"
 OVERLAY = CHECKOUT / "k8s" / "overlays" / "self-contained"
 READY = ("statefulset/postgres", "statefulset/minio", "statefulset/broker", "deployment/trino", "statefulset/gateway",
          "deployment/stream", "deployment/maintenance", "deployment/verify-watch", "deployment/gold", "deployment/ui")  # fmt: skip
@@ -31,10 +33,26 @@ READY = ("statefulset/postgres", "statefulset/minio", "statefulset/broker", "dep
 
 @dataclass(frozen=True)
 class Cluster:
-    """One namespace. `key` may submit to every stream."""
+    """One namespace, filled from a folder that looks like the checkout. `key` may submit to every stream."""
 
     namespace: str
-    key: str
+    folder: Path
+    key: str = ""
+
+    def guide(self, heading: str, place: int = 0, instead: Mapping[str, str] | None = None) -> str:
+        """What the commands of a block of docs/operations.md print here."""
+        own = {"-n sluice": f"-n {self.namespace}", **(instead or {})}
+        return guide.run(guide.blocks(heading)[place], self.folder, own)
+
+    def write_overlay(self, *components: str) -> None:
+        """The overlay of the same name, in this namespace, with components."""
+        path = self.folder / "k8s" / "overlays" / OVERLAY.name
+        path.mkdir(parents=True, exist_ok=True)
+        below, *beside = (
+            os.path.relpath(one, path.resolve()) for one in (OVERLAY, *(COMPONENTS / name for name in components))
+        )
+        kustomization = {"namespace": self.namespace, "resources": [below], "components": beside}
+        (path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
 
     def run(self, *arguments: str, stdin: str | None = None, limit: float = 900.0) -> subprocess.CompletedProcess[str]:
         """Run `kubectl ARGUMENTS` in the namespace, whatever its exit code."""
@@ -76,21 +94,17 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """The stack, applied and Ready. SLUICE_KEEP=1 leaves the namespace."""
     if shutil.which("kubectl") is None or subprocess.run(["kubectl", "version"], capture_output=True).returncode:
         pytest.fail("--kubernetes needs kubectl and a cluster that answers: set KUBECONFIG")
-    folder = tmp_path_factory.mktemp("overlay")
     name = f"sluice-test-{secrets.token_hex(3)}"
-    made = Cluster(name, "")
+    made = Cluster(name, tmp_path_factory.mktemp("checkout"))
+    (made.folder / "sluice").symlink_to(CHECKOUT / "sluice")
+    made.write_overlay()
+    namespace = (CHECKOUT / "k8s" / "base" / "namespace.yaml").read_text()
+    (made.folder / "k8s" / "base").mkdir()
+    (made.folder / "k8s" / "base" / "namespace.yaml").write_text(namespace.replace("name: sluice", f"name: {name}"))
     try:
-        secret = sluice("secrets", "--file", str(folder / ".env"), "--kubernetes")
-        key = json.loads(sluice("keys", "add", "tests", "--stream", "*", "--file", str(folder / "keys.json"), "--json"))
-        made = Cluster(name, key["key"])
-        overlay = folder / "kustomization.yaml"
-        overlay.write_text(yaml.safe_dump({"namespace": name, "resources": [os.path.relpath(OVERLAY, folder)]}))
-        manifests = made.kubectl("kustomize", str(folder))
-        namespace = next(m for m in yaml.safe_load_all(manifests) if m["kind"] == "Namespace")
-        made.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(namespace))
-        made.kubectl("apply", "-f", "-", stdin=secret)
-        made.kubectl("create", "secret", "generic", "gateway-keys", f"--from-file={folder / 'keys.json'}")
-        made.kubectl("apply", "-k", str(folder))
+        own = {"./sluice images --servers": "true", "secrets --kubernetes": "secrets --file .env --kubernetes"}
+        printed = made.guide("From nothing to an answer", 0, own)
+        made = replace(made, key=next(line for line in printed.splitlines() if line.startswith(f"{MARK}_")))
         for workload in READY:
             made.kubectl("rollout", "status", workload, "--timeout=600s")
         made.kubectl("wait", "--for=condition=complete", "job/apply", "--timeout=300s")
@@ -100,12 +114,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             print(f"\nkept: kubectl -n {name} get pods")
         else:
             made.run("delete", "namespace", name, "--wait=true", "--timeout=180s")
-
-
-def sluice(*arguments: str) -> str:
-    """Run a command of this checkout."""
-    command = [sys.executable, "-m", "infra.cli", *arguments]
-    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
 
 
 @contextmanager

@@ -1,19 +1,24 @@
 """`kubectl apply -k`: events in over HTTP come out of Trino, and pods may end in the middle of it."""
 
 import json
+import re
+import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import expect
 from pyarrow.fs import S3FileSystem
 
 from catalog import query
 from catalog.settings import LakeSettings
 from infra.demo.generate import users
-from tests.kubernetes.conftest import Cluster, load
-from tests.stack import eventually
+from tests.browser.conftest import chromium
+from tests.kubernetes.conftest import READY, Cluster, load
+from tests.stack import eventually, free_port_base
 
 COUNT = 6_000
 WRITES = """
@@ -47,13 +52,6 @@ except OSError as failure:
     print("the store refuses" if "ACCESS_DENIED" in str(failure) else failure)
 """
 
-LOSES = """
-import psycopg
-from catalog.settings import lake_settings
-with psycopg.connect(lake_settings().catalog_uri) as connection:
-    connection.execute("delete from iceberg_tables")
-"""
-
 # The first test waits for the whole stack.
 pytestmark = pytest.mark.timeout(2400)
 
@@ -82,9 +80,28 @@ def test_event_goes_in_at_the_gateway_and_comes_out_of_trino(cluster: Cluster) -
     eventually(lambda: rows(cluster, "select 1 from silver.users"), 180, "the row in Trino")
 
 
-def test_explorer_answers(cluster: Cluster) -> None:
-    with cluster.forwarded("service/ui", 8501) as port:
-        assert httpx.get(f"http://127.0.0.1:{port}/_stcore/health", timeout=10).text == "ok"
+def test_newcomer_gets_from_the_guide_to_an_answer(cluster: Cluster) -> None:
+    """Up to where the cluster is Ready the fixture has followed it."""
+    base = free_port_base()
+    own = {f"1700{place}": str(base + place) for place in range(3)}
+    own |= {"SLUICE_API_KEY=…": f"SLUICE_API_KEY={cluster.key}", "./sluice sql": "./sluice sql --json"}
+    printed = cluster.guide("From nothing to an answer", 1, own)
+    ((count,),) = (row.values() for row in json.loads(printed[printed.rindex("[") :]))
+    assert count > 0
+
+
+def test_event_is_seen_in_the_explorer(cluster: Cluster) -> None:
+    known = rows(cluster, "select _event_id from silver.users limit 1")[0]["_event_id"]
+    with cluster.forwarded("service/ui", 8501) as port, chromium() as browser:
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{port}")
+        expect(page.get_by_role("heading", name="Streams")).to_be_visible()
+        expect(page.get_by_text("earthquakes").first).to_be_visible()
+        page.goto(f"http://127.0.0.1:{port}/sql")
+        editor = page.get_by_role("textbox", name="Statement")
+        editor.fill(f"select _event_id from silver.users where _event_id = '{known}'")
+        editor.press("Control+Enter")
+        expect(page.get_by_text(re.compile(r"^1 rows?\."))).to_be_visible()
 
 
 def test_rolling_restart_and_a_lost_stream_job_under_load_lose_and_double_nothing(cluster: Cluster) -> None:
@@ -185,28 +202,31 @@ def test_trino_lets_in_who_has_a_password_and_bounds_what_they_do(cluster: Clust
         rows(cluster, "delete from silver.users", "gold", "TRINO_GOLD_PASSWORD")
 
 
-def test_catalog_that_is_lost_comes_back_from_the_bucket(cluster: Cluster) -> None:
-    """As docs/operations.md has it."""
+def test_database_that_is_lost_comes_back_from_the_bucket(cluster: Cluster) -> None:
+    """Its volume, roles and all; by the guide."""
     before = rows(cluster, "select count(*) as n from silver.users")
-    cluster.kubectl("scale", "deployment/cli", "--replicas=1")
-    cluster.kubectl("rollout", "status", "deployment/cli", "--timeout=120s")
-    inside = ("exec", "deployment/cli", "--")
-    refused = cluster.run(*inside, "sluice", "restore", "--from-bucket")
+    open_shell(cluster)
+    refused = cluster.run("exec", "deployment/cli", "--", "sluice", "restore", "--from-bucket")
     assert refused.returncode == 1
     assert "A stream job is at work" in refused.stderr
-    cluster.kubectl(*inside, "sluice", "backup", "catalog.json")
-    cluster.kubectl("scale", "deployment/stream", "deployment/maintenance", "--replicas=0")
-    for name in ("stream", "maintenance"):
-        cluster.kubectl("wait", "--for=delete", "pod", f"--selector=app.kubernetes.io/name={name}", "--timeout=120s")
-    cluster.kubectl(*inside, "python", "-c", LOSES)
-    steps = json.loads(cluster.kubectl(*inside, "sluice", "restore", "catalog.json", "--json"))
-    assert {step["outcome"] for step in steps if not step["table"].startswith("gold.")} == {"registered"}
-    cluster.kubectl("scale", "deployment/stream", "deployment/maintenance", "--replicas=1")
-    for name in ("stream", "maintenance"):
-        cluster.kubectl("rollout", "status", f"deployment/{name}", "--timeout=300s")
+    cluster.guide("Backup and restore", 0)
+    cluster.kubectl("delete", "pod", "postgres-0", "--wait=false")
+    cluster.kubectl("delete", "pvc", "data-postgres-0", "--wait=false")
+    cluster.kubectl("wait", "--for=delete", "pvc/data-postgres-0", "--timeout=120s")
+    cluster.run("delete", "pod", "postgres-0")  # one that was made before the volume had gone would wait for it
+    cluster.kubectl("rollout", "status", "statefulset/postgres", "--timeout=180s")
+    lost = cluster.run("exec", "deployment/verify-watch", "--", "sluice", "verify")
+    assert "'verify'" in lost.stderr, "the roles are gone"
+    cluster.guide("Backup and restore", 1)
     assert rows(cluster, "select count(*) as n from silver.users") == before
-    reports = json.loads(cluster.kubectl(*inside, "sluice", "verify", "--json", "--wait", "300"))
+    reports = json.loads(cluster.kubectl("logs", "job/verify-restored"))
     assert not [report for report in reports if report["deviations"]]
+
+
+def open_shell(cluster: Cluster) -> None:
+    """Where a person on call types commands, which is there on request."""
+    cluster.kubectl("scale", "deployment/cli", "--replicas=1")
+    cluster.kubectl("rollout", "status", "deployment/cli", "--timeout=120s")
 
 
 def test_pod_that_may_become_root_is_refused(cluster: Cluster) -> None:
@@ -220,3 +240,49 @@ def test_no_part_can_ask_the_cluster_for_anything(cluster: Cluster) -> None:
         containers = pod["spec"]["containers"]
         mounts = [mount["mountPath"] for container in containers for mount in container.get("volumeMounts", [])]
         assert not [path for path in mounts if "serviceaccount" in path], pod["metadata"]["name"]
+
+
+def test_every_way_is_encrypted_once_the_overlay_says_so(cluster: Cluster) -> None:
+    """On a lake that runs and has rows; by the guide."""
+    cluster.write_overlay("kafka-tls", "minio-tls", "gateway-tls", "metrics-tls")
+    cluster.guide("Encryption", 0, {"secrets --kubernetes": "secrets --file .env --kubernetes"})
+    for workload in READY:
+        cluster.kubectl("rollout", "status", workload, "--timeout=600s")
+    event = next(iter(users(1, seed=77)))
+    with cluster.forwarded("service/gateway", 8000) as port:
+        address = f"127.0.0.1:{port}/v1/streams/users/events"
+        with pytest.raises(httpx.RemoteProtocolError):
+            httpx.post(f"http://{address}", json=event, timeout=30)
+        bearer = {"Authorization": f"Bearer {cluster.key}"}
+        trust = authority(cluster, "gateway-tls")
+        answer = httpx.post(f"https://{address}", json=event, headers=bearer, verify=trust, timeout=30)
+    assert answer.status_code == 202, answer.text
+    (known,) = (one["id"] for one in answer.json()["events"])
+    found = f"select count(*) as n from silver.users where _event_id = '{known}'"
+    eventually(lambda: rows(cluster, found) == [{"n": 1}], 180, "the row in Trino")
+    open_shell(cluster)
+    inside = ("exec", "deployment/cli", "--")
+    reports = json.loads(cluster.kubectl(*inside, "sluice", "verify", "--json", "--wait", "300"))
+    assert not [report for report in reports if report["deviations"]]
+    refused: Mapping[str, tuple[str, ...]] = {
+        "may want encryption": ("SLUICE_KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT", "SLUICE_KAFKA_CA="),
+        "certificate that is not trusted": ("SLUICE_KAFKA_CA=",),
+        "name the file .* by SLUICE_S3_CA": ("SLUICE_S3_CA=",),
+    }
+    for words, settings in refused.items():
+        told = cluster.run(*inside, "env", *settings, "sluice", "verify")
+        assert told.returncode == 1
+        assert re.search(words, told.stderr), told.stderr
+    with cluster.forwarded("service/stream", 8090) as port:
+        document = httpx.get(f"https://127.0.0.1:{port}/healthz", verify=authority(cluster, "metrics-tls"), timeout=30)
+    assert document.json()["state"] == "running"
+    with cluster.forwarded("service/verify-watch", 8092) as port:
+        metrics = httpx.get(f"https://127.0.0.1:{port}/metrics", verify=authority(cluster, "metrics-tls"), timeout=60)
+    for file in ("tls", "servers", "gateway", "metrics"):
+        line = rf'^sluice_certificate_expires_timestamp_seconds{{path="/etc/sluice/trust/{file}.crt"}} [1-9]'
+        assert re.search(line, metrics.text, re.MULTILINE), metrics.text
+
+
+def authority(cluster: Cluster, secret: str) -> ssl.SSLContext:
+    """Whom to believe, as a program on the other end of a forward has it."""
+    return ssl.create_default_context(cadata=cluster.secret(secret, "ca.crt"))

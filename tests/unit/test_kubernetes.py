@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
 from infra.access.accounts import OPERATOR
+from infra.access.trino import AUTHORITIES
+from infra.native import key_store
 from tests.stack import CHECKOUT
 
 OVERLAYS = sorted(path.parent.name for path in (CHECKOUT / "k8s" / "overlays").glob("*/kustomization.yaml"))
@@ -104,6 +107,19 @@ def test_all_pods_fit_on_a_node_of_two_cores() -> None:
         copies = 2 if manifest["metadata"]["name"] == "gateway" else manifest["spec"].get("replicas", 1)
         asked += one * copies
     assert asked <= 1500, "the node's own pods, and a replica more while an update runs, need the rest"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_what_events_need_and_there_is_one_of_goes_before_a_gateway_more(overlay: str) -> None:
+    (known,) = [m for m in built(overlay) if m["kind"] == "PriorityClass"]
+    assert known["value"] > 0
+    first = {name.split()[1] for name, _, pod in workloads(overlay) if pod.get("priorityClassName")}
+    assert first == {"stream"} | (SERVERS if overlay in ("local", "self-contained") else set())
+    assert {pod.get("priorityClassName", known["metadata"]["name"]) for _, _, pod in workloads(overlay)} == {
+        known["metadata"]["name"]
+    }
+    (scaled,) = [m for m in built(overlay) if m["kind"] == "StatefulSet" and m["metadata"]["name"] == "gateway"]
+    assert "replicas" not in scaled["spec"], "what is applied again would turn back what the autoscaler decided"
 
 
 def _millicores(container: dict[str, Any]) -> int:
@@ -241,12 +257,12 @@ def test_production_has_no_server_of_its_own() -> None:
         assert not SERVERS & {name.split()[1] for name, _, _ in workloads(overlay)}
 
 
-def with_component(overlay: str, component: str, folder: Path) -> dict[str, dict[str, Any]]:
-    """What Kubernetes takes of an overlay and a component; kind and name → manifest."""
+def with_components(overlay: str, folder: Path, *components: str) -> dict[str, dict[str, Any]]:
+    """What Kubernetes takes of an overlay and components; kind and name → manifest."""
     built(overlay)  # or skip
-    folders = [CHECKOUT / "k8s" / "overlays" / overlay, CHECKOUT / "k8s" / "components" / component]
-    below, beside = (os.path.relpath(one, folder.resolve()) for one in folders)
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump({"resources": [below], "components": [beside]}))
+    below = os.path.relpath(CHECKOUT / "k8s" / "overlays" / overlay, folder.resolve())
+    beside = [os.path.relpath(CHECKOUT / "k8s" / "components" / name, folder.resolve()) for name in components]
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump({"resources": [below], "components": beside}))
     found = {f"{manifest['kind']} {manifest['metadata']['name']}": manifest for manifest in kustomized(folder)}
     for manifest in found.values():
         if manifest["apiVersion"] not in FOREIGN:
@@ -254,20 +270,94 @@ def with_component(overlay: str, component: str, folder: Path) -> dict[str, dict
     return found
 
 
+def settings_of(found: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """The ConfigMap that all parts read."""
+    (lake,) = (found[name]["data"] for name in found if name.startswith("ConfigMap lake-"))
+    return dict(lake)
+
+
+def mounted(pod: dict[str, Any], container: dict[str, Any], file: str) -> set[tuple[str, str]]:
+    """Where a container finds a file: (Secret, key)."""
+    folders = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    folder, name = str(Path(file).parent), Path(file).name
+    if folder not in folders:
+        return set()
+    volume = volumes[folders[folder]]
+    secrets = [{**volume["secret"], "name": volume["secret"]["secretName"]}] if "secret" in volume else []
+    secrets += [source["secret"] for source in volume.get("projected", {}).get("sources", ())]
+    return {
+        (secret["name"], item["key"])
+        for secret in secrets
+        for item in secret.get("items", [{"key": name, "path": name}])
+        if item["path"] == name
+    }
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_whom_to_believe_is_in_every_container_that_asks_somebody_and_no_key_is(overlay: str) -> None:
+    asked = 0
+    for name, _, pod in workloads(overlay):
+        for container in containers(pod):
+            if container["image"].split("/")[-1].split(":")[0] in ("gateway", "stream", "ui", "cli"):
+                asked += 1
+                where = f"{name} {container['name']}"
+                assert mounted(pod, container, "/etc/sluice/trust/servers.crt") == {("servers-tls", "ca.crt")}, where
+                assert not mounted(pod, container, "/etc/sluice/trust/tls.key"), where
+    assert asked > 10
+
+
+@pytest.mark.parametrize(
+    ("overlay", "components"),
+    [("local", ("redpanda-tls", "minio-tls", "postgres-tls")), ("self-contained", ("kafka-tls", "minio-tls"))],
+)
+def test_servers_with_tls_show_a_certificate_that_all_who_ask_them_trust(
+    overlay: str, components: tuple[str, ...], tmp_path: Path
+) -> None:
+    found = with_components(overlay, tmp_path, *components)
+    lake = settings_of(found)
+    assert lake["SLUICE_KAFKA_SECURITY_PROTOCOL"] == "SASL_SSL"
+    assert lake["SLUICE_KAFKA_CA"] == lake["SLUICE_S3_CA"] == "/etc/sluice/trust/servers.crt"
+    assert lake["SLUICE_S3_ENDPOINT"] == "https://minio:9000"
+    if "postgres-tls" in components:
+        address = urlsplit(f"postgresql://user:password@{lake['LAKE_DATABASE']}")
+        assert parse_qs(address.query) == {"sslmode": ["verify-full"], "sslrootcert": [lake["SLUICE_S3_CA"]]}
+    shown = {
+        "kafka-tls": ("broker", "/etc/kafka/tls/tls.crt", "/etc/kafka/tls/tls.key"),
+        "redpanda-tls": ("broker", "/etc/tls/tls.crt", "/etc/tls/tls.key"),
+        "minio-tls": ("minio", "/etc/minio/certs/public.crt", "/etc/minio/certs/private.key"),
+        "postgres-tls": ("postgres", "/etc/tls/tls.crt", "/etc/tls/tls.key"),
+    }
+    for server, certificate, key in (shown[component] for component in components):
+        pod = found[f"StatefulSet {server}"]["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        assert mounted(pod, container, certificate) == {("servers-tls", "tls.crt")}, server
+        assert mounted(pod, container, key) == {("servers-tls", "tls.key")}, server
+        told = " ".join([*container.get("args", ()), *(one.get("value", "") for one in container["env"])])
+        assert str(Path(certificate).parent) in told, server
+    trino = found["Deployment trino"]["spec"]["template"]["spec"]
+    (container,) = trino["containers"]
+    (java,) = (one["value"] for one in container["env"] if one["name"] == "JDK_JAVA_OPTIONS")
+    access = next(one for one in trino["initContainers"] if one["name"] == "access")
+    folder = next(one["value"] for one in access["env"] if one["name"] == "SLUICE_TRINO_ACCESS")
+    assert java.split() == key_store.options(Path(folder) / AUTHORITIES)
+    assert mounted(trino, container, lake["SLUICE_S3_CA"]) == {("servers-tls", "ca.crt")}, "for the catalog"
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_metrics_with_tls_are_asked_over_tls_by_all_who_ask_for_them(overlay: str, tmp_path: Path) -> None:
-    found = with_component(overlay, "metrics-tls", tmp_path)
-    (lake,) = (found[name]["data"] for name in found if name.startswith("ConfigMap lake-"))
+    found = with_components(overlay, tmp_path, "metrics-tls")
+    lake = settings_of(found)
     assert lake["SLUICE_STREAM_URL"] == "https://stream:8090"
     for part in ("stream", "maintenance", "verify-watch", "gold", "ui"):
-        (container,) = found[f"Deployment {part}"]["spec"]["template"]["spec"]["containers"]
-        folders = {mount["mountPath"] for mount in container["volumeMounts"]}
+        pod = found[f"Deployment {part}"]["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
         if part == "ui":
-            assert str(Path(lake["SLUICE_STREAM_CA"]).parent) in folders
+            assert mounted(pod, container, lake["SLUICE_STREAM_CA"]) == {("metrics-tls", "ca.crt")}
             continue
         variables = {variable["name"]: variable.get("value") for variable in container["env"]}
-        for name in ("CERTIFICATE", "KEY"):
-            assert str(Path(variables[f"SLUICE_METRICS_TLS_{name}"]).parent) in folders, part
+        for name, key in (("CERTIFICATE", "tls.crt"), ("KEY", "tls.key")):
+            assert mounted(pod, container, variables[f"SLUICE_METRICS_TLS_{name}"]) == {("metrics-tls", key)}, part
         probes = [container[f"{name}Probe"]["httpGet"]["scheme"] for name in ("startup", "readiness", "liveness")]
         assert probes == ["HTTPS"] * 3, part
         if monitor := found.get(f"ServiceMonitor {part}"):
@@ -278,7 +368,7 @@ def test_metrics_with_tls_are_asked_over_tls_by_all_who_ask_for_them(overlay: st
 
 @pytest.mark.parametrize("overlay", ["production", "eks"])
 def test_a_gateway_with_tls_is_asked_over_tls_by_all_who_ask_it(overlay: str, tmp_path: Path) -> None:
-    found = with_component(overlay, "gateway-tls", tmp_path)
+    found = with_components(overlay, tmp_path, "gateway-tls")
     controller = "alb" if overlay == "eks" else "nginx"
     by_https = f"{controller}.ingress.kubernetes.io/backend-protocol"
     assert found["Ingress gateway"]["metadata"]["annotations"][by_https] == "HTTPS"
@@ -287,16 +377,15 @@ def test_a_gateway_with_tls_is_asked_over_tls_by_all_who_ask_it(overlay: str, tm
     probes = [container[f"{name}Probe"]["httpGet"]["scheme"] for name in ("startup", "readiness", "liveness")]
     assert probes == ["HTTPS"] * 3
     assert found["ServiceMonitor gateway"]["spec"]["endpoints"][0]["scheme"] == "https"
-    (lake,) = (found[name]["data"] for name in found if name.startswith("ConfigMap lake-"))
+    lake = settings_of(found)
     assert lake["SLUICE_GATEWAY_URL"] == "https://gateway:8000"
-    mounts = {
-        name: {mount["mountPath"] for mount in found[name]["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]}
-        for name in ("StatefulSet gateway", "Deployment ui")
-    }
     variables = {variable["name"]: variable.get("value") for variable in container["env"]}
-    for file, name in (
-        (variables["SLUICE_GATEWAY_TLS_CERTIFICATE"], "StatefulSet gateway"),
-        (variables["SLUICE_GATEWAY_TLS_KEY"], "StatefulSet gateway"),
-        (lake["SLUICE_GATEWAY_CA"], "Deployment ui"),
+    pods = {name: found[name]["spec"]["template"]["spec"] for name in ("StatefulSet gateway", "Deployment ui")}
+    pods["CronJob backfill"] = found["CronJob backfill"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    for file, name, key in (
+        (variables["SLUICE_GATEWAY_TLS_CERTIFICATE"], "StatefulSet gateway", "tls.crt"),
+        (variables["SLUICE_GATEWAY_TLS_KEY"], "StatefulSet gateway", "tls.key"),
+        (lake["SLUICE_GATEWAY_CA"], "Deployment ui", "ca.crt"),
+        (lake["SLUICE_GATEWAY_CA"], "CronJob backfill", "ca.crt"),
     ):
-        assert str(Path(file).parent) in mounts[name], file
+        assert mounted(pods[name], pods[name]["containers"][0], file) == {("gateway-tls", key)}, file

@@ -14,6 +14,7 @@ from catalog.errors import SluiceError
 from infra.native import fetch, golang, ivy, java, wheels
 from infra.native.cache import cache_folder, is_complete, mark_complete
 from infra.native.components import LOCK, PLATFORMS, WANTED, components
+from infra.native.key_store import key_store
 from infra.native.tools import InterruptedFetchError, run_tool
 
 
@@ -95,7 +96,7 @@ def test_the_ivy_file_names_artifacts_and_no_registry() -> None:
 
 
 def test_a_trust_store_has_the_layout_that_java_reads() -> None:
-    store = ivy._key_store([b"first", b"second"])
+    store = key_store([b"first", b"second"])
     assert struct.unpack(">III", store[:12]) == (0xFEEDFEED, 2, 2)
     body, digest = store[:-20], store[-20:]
     assert hashlib.sha1(b"\0c\0h\0a\0n\0g\0e\0i\0tMighty Aphrodite" + body).digest() == digest

@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 
 from infra.access import certificate
@@ -26,19 +27,19 @@ def test_every_name_of_the_example_is_empty_there() -> None:
 
 def test_passwords_are_made_once_and_nobody_else_reads_them(tmp_path: Path) -> None:
     file = tmp_path / ".env"
-    secrets.secrets(file=file, kubernetes=False)
+    secrets.secrets(file=file, kubernetes=False, tls=False)
     first = file.read_text()
     values = re.findall(r"^\w+=([0-9a-f]{40})$", first, re.MULTILINE)
     assert len(set(values)) == len(NAMES)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    secrets.secrets(file=file, kubernetes=False)
+    secrets.secrets(file=file, kubernetes=False, tls=False)
     assert file.read_text() == first
 
 
 def test_what_a_file_has_stays_and_what_it_lacks_is_added(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("LAKE_PASSWORD=mine\nSLUICE_PORT_UI=8080\n")
-    secrets.secrets(file=file, kubernetes=False)
+    secrets.secrets(file=file, kubernetes=False, tls=False)
     text = file.read_text()
     assert text.startswith("LAKE_PASSWORD=mine\nSLUICE_PORT_UI=8080\n")
     assert all(re.search(rf"^{name}=.", text, re.MULTILINE) for name in NAMES)
@@ -49,14 +50,34 @@ def test_secret_for_kubernetes_holds_the_passwords_alone(
 ) -> None:  # fmt: skip
     file = tmp_path / ".env"
     file.write_text("LAKE_PASSWORD=mine\nSLUICE_PORT_UI=8080\n")
-    secrets.secrets(file=file, kubernetes=True)
+    secrets.secrets(file=file, kubernetes=True, tls=False)
     manifest, trust = yaml.safe_load_all(capsys.readouterr().out)
     assert manifest["kind"] == "Secret"
     assert manifest["metadata"]["name"] == secrets.NAME
     assert set(manifest["stringData"]) == NAMES
     assert manifest["stringData"]["LAKE_PASSWORD"] == "mine"
     assert trust["type"] == "kubernetes.io/tls"
-    assert trust["metadata"]["name"] == secrets.TLS_NAME
-    assert certificate.serves(trust["stringData"]["tls.crt"], secrets.NAMES)
-    secrets.secrets(file=file, kubernetes=True)
+    assert trust["metadata"]["name"] == secrets.TRINO.secret
+    assert certificate.serves(trust["stringData"]["tls.crt"], secrets.TRINO.names)
+    secrets.secrets(file=file, kubernetes=True, tls=False)
     assert list(yaml.safe_load_all(capsys.readouterr().out)) == [manifest, trust], "kept"
+
+
+def test_with_tls_each_component_gets_a_certificate_for_the_names_of_its_servers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / ".env"
+    secrets.secrets(file=file, kubernetes=True, tls=True)
+    made = list(yaml.safe_load_all(capsys.readouterr().out))
+    found = {one["metadata"]["name"]: one["stringData"] for one in made}
+    assert set(found) == {secrets.NAME, "trino-tls", "servers-tls", "gateway-tls", "metrics-tls"}
+    for pair in (secrets.TRINO, *secrets.OTHERS):
+        secret = found[pair.secret]
+        assert certificate.serves(secret["tls.crt"], pair.names)
+        assert secret["ca.crt"] == secret["tls.crt"]
+        assert secret["tls.key"].startswith("-----BEGIN PRIVATE KEY-----"), "as Kafka wants it"
+    assert len({secret["tls.key"] for name, secret in found.items() if name != secrets.NAME}) == 4
+    secrets.secrets(file=file, kubernetes=True, tls=True)
+    assert list(yaml.safe_load_all(capsys.readouterr().out)) == made, "kept"
+    with pytest.raises(typer.BadParameter, match="--kubernetes"):
+        secrets.secrets(file=file, kubernetes=False, tls=True)

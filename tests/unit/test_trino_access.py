@@ -9,9 +9,10 @@ import pytest
 from catalog.contract import SENSITIVE, Column, Stream
 from catalog.errors import SluiceError
 from catalog.odcs import load_contracts
+from catalog.settings import BUNDLED_CONTRACTS, LakeSettings
 from infra.access import certificate
 from infra.access.accounts import OPERATOR
-from infra.access.trino import RULES, write_access, write_rules
+from infra.access.trino import AUTHORITIES, RULES, TrinoAccessSettings, make_access, write_access, write_rules
 from infra.access.trino_rules import READERS, masks, rules
 from infra.access.trino_users import (
     CERTIFICATE,
@@ -125,3 +126,20 @@ def test_a_certificate_serves_its_names_until_it_is_about_to_end(tmp_path: Path)
     certificate.keep(tmp_path, ["trino"])
     assert (tmp_path / KEYSTORE).read_text() != kept
     assert not certificate.serves("no certificate", ["trino"])
+
+
+def test_the_authority_of_the_store_is_told_to_trinos_java(tmp_path: Path) -> None:
+    told = TrinoAccessSettings.model_validate(
+        {"access": tmp_path / "access", "password_sluice": "a", "password_gold": "b", "password_explorer": "c"}
+    )
+    _, public = certificate.self_signed(["minio"])
+    (tmp_path / "ca.crt").write_text(public)
+    lake = LakeSettings.model_construct(contracts=BUNDLED_CONTRACTS, s3_ca=None)
+    make_access(lake, told)
+    assert not (told.access / AUTHORITIES).exists()
+    lake = lake.model_copy(update={"s3_ca": tmp_path / "ca.crt"})
+    make_access(lake, told)
+    assert ssl.PEM_cert_to_DER_cert(public) in (told.access / AUTHORITIES).read_bytes()
+    (tmp_path / "ca.crt").write_text("no certificate")
+    with pytest.raises(SluiceError, match="SLUICE_S3_CA"):
+        make_access(lake, told)

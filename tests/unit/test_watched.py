@@ -59,3 +59,13 @@ def test_a_disk_has_room_and_a_size_and_a_folder_that_is_gone_is_left_out(tmp_pa
 def test_paths_are_separated_by_commas() -> None:
     assert paths(" /a, /b/c.pem,") == (Path("/a"), Path("/b/c.pem"))
     assert paths("") == ()
+
+
+def test_of_a_folder_each_certificate_that_is_there_is_told(tmp_path: Path) -> None:
+    assert told(certificates=(tmp_path,)).get_sample_value(ENDS, {"path": str(tmp_path)}) is None, "none is there"
+    soon = datetime.now(UTC).replace(microsecond=0) + timedelta(days=3)
+    (tmp_path / "trino.crt").write_bytes(certificate(soon))
+    (tmp_path / "other.crt").write_bytes(b"no certificate")
+    registry = told(certificates=(tmp_path,))
+    assert registry.get_sample_value(ENDS, {"path": str(tmp_path / "trino.crt")}) == soon.timestamp()
+    assert registry.get_sample_value(ENDS, {"path": str(tmp_path / "other.crt")}) == 0

@@ -2,14 +2,14 @@
 # One Kafka node, broker and controller. KAFKA_ADVERTISED (default: this host, port 9092) is where clients in the same network
 # find it, KAFKA_ADVERTISED_OUTSIDE (default: 127.0.0.1:19092) where those outside do. KAFKA_HEAP bounds its memory.
 # Clients sign in by SCRAM-SHA-512; the user `administrator` has the password KAFKA_ADMIN_PASSWORD and makes the others.
-# KAFKA_KEYSTORE names a PEM file with a key (PKCS#8) and its certificates, by which clients' connections are encrypted.
+# KAFKA_TLS names a folder with tls.key (PKCS#8) and tls.crt, by which clients' connections are encrypted.
 set -eu
 umask 077
 : "${KAFKA_ADMIN_PASSWORD:?set the password that the user administrator has}"
 data=/var/lib/kafka/data
 config=/tmp/server.properties
 protocol=SASL_PLAINTEXT
-[ -z "${KAFKA_KEYSTORE:-}" ] || protocol=SASL_SSL
+[ -z "${KAFKA_TLS:-}" ] || protocol=SASL_SSL
 security=org.apache.kafka.common.security
 # The broker to itself, inside this container: there before any user is.
 plain="$security.plain.PlainLoginModule required username=\"administrator\" password=\"$KAFKA_ADMIN_PASSWORD\""
@@ -52,10 +52,15 @@ num.network.threads=2
 num.io.threads=4
 log.cleaner.dedupe.buffer.size=16777216
 EOF
-[ -z "${KAFKA_KEYSTORE:-}" ] || cat >>"$config" <<EOF
-ssl.keystore.type=PEM
-ssl.keystore.location=$KAFKA_KEYSTORE
-EOF
+if [ -n "${KAFKA_TLS:-}" ]; then
+  grep -q 'BEGIN PRIVATE KEY' "$KAFKA_TLS/tls.key" || {
+    echo "$KAFKA_TLS/tls.key is no private key in PKCS#8 without a password, which Kafka needs" >&2
+    exit 1
+  }
+  keystore=/tmp/broker.pem
+  cat "$KAFKA_TLS/tls.key" "$KAFKA_TLS/tls.crt" >$keystore
+  printf '%s\n' ssl.keystore.type=PEM "ssl.keystore.location=$keystore" >>"$config"
+fi
 cat >/tmp/log4j2.properties <<'EOF'
 appender.console.type=Console
 appender.console.name=console
