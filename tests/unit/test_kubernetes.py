@@ -110,14 +110,12 @@ def test_all_pods_fit_on_a_node_of_two_cores() -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_what_events_need_and_there_is_one_of_goes_before_a_gateway_more(overlay: str) -> None:
+def test_everything_goes_before_a_gateway_more(overlay: str) -> None:
     (known,) = [m for m in built(overlay) if m["kind"] == "PriorityClass"]
     assert known["value"] > 0
-    first = {name.split()[1] for name, _, pod in workloads(overlay) if pod.get("priorityClassName")}
-    assert first == {"stream"} | (SERVERS if overlay in ("local", "self-contained") else set())
-    assert {pod.get("priorityClassName", known["metadata"]["name"]) for _, _, pod in workloads(overlay)} == {
-        known["metadata"]["name"]
-    }
+    for name, _, pod in workloads(overlay):
+        wanted = None if name == "StatefulSet gateway" else known["metadata"]["name"]
+        assert pod.get("priorityClassName") == wanted, name
     (scaled,) = [m for m in built(overlay) if m["kind"] == "StatefulSet" and m["metadata"]["name"] == "gateway"]
     assert "replicas" not in scaled["spec"], "what is applied again would turn back what the autoscaler decided"
 
