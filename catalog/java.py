@@ -1,4 +1,4 @@
-"""Where Java and the jars are that `sluice up` fetched."""
+"""Where Java and the jars are that `sluice up` fetched, or an image has."""
 
 import os
 from pathlib import Path
@@ -7,9 +7,11 @@ from catalog.errors import SluiceError
 
 
 def java_home() -> Path | None:
-    """The home of the Java that SLUICE_JAVA names; None if it names none."""
-    java = os.environ.get("SLUICE_JAVA")
-    return Path(java).resolve().parent.parent if java else None
+    """The home of the Java that SLUICE_JAVA names, or JAVA_HOME; None if neither names one."""
+    if java := os.environ.get("SLUICE_JAVA"):
+        return Path(java).resolve().parent.parent
+    home = os.environ.get("JAVA_HOME")
+    return Path(home) if home else None
 
 
 def spark_jars() -> list[str]:

@@ -37,7 +37,10 @@ def for_java(ca: Path | None, setting: str, home: Path | None, into: Path) -> li
     if ca is None:
         return []
     authorities(ca, setting)  # the same words for a file that can't be used
-    program = home / "bin" / "keytool" if home else Path(shutil.which("keytool") or "keytool")
+    found = str(home / "bin" / "keytool") if home else shutil.which("keytool")
+    if not found:
+        raise SluiceError(f"{setting}={str(ca)!r}: Java can't be told of it without its program keytool: set JAVA_HOME")
+    program = Path(found)
     store = ("-keystore", str(into), "-storepass", JAVAS_PASSWORD)
     try:
         shutil.copyfile(program.resolve().parent.parent / "lib" / "security" / "cacerts", into)
