@@ -271,7 +271,7 @@ def test_every_way_is_encrypted_once_the_overlay_says_so(cluster: Cluster) -> No
     }
     for words, settings in refused.items():
         told = cluster.run(*inside, "env", *settings, "sluice", "verify")
-        assert told.returncode == 1
+        assert told.returncode != 0
         assert re.search(words, told.stderr), told.stderr
     with cluster.forwarded("service/stream", 8090) as port:
         document = httpx.get(f"https://127.0.0.1:{port}/healthz", verify=authority(cluster, "metrics-tls"), timeout=30)
