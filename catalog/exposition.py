@@ -64,7 +64,12 @@ class _Server(ThreadingHTTPServer):
 
 
 def serve(
-    host: str, port: int, setting: str, registry: CollectorRegistry, health: Callable[[], tuple[bool, dict[str, Any]]]
+    host: str,
+    port: int,
+    setting: str,
+    registry: CollectorRegistry,
+    health: Callable[[], tuple[bool, dict[str, Any]]],
+    metrics_if_well: bool = False,
 ) -> ThreadingHTTPServer:
     """Answer in a thread of its own. `health`: whether all is well (200, else 503), and what /healthz tells.
 
@@ -76,10 +81,10 @@ def serve(
         timeout = PATIENCE
 
         def do_GET(self) -> None:
-            if self.path == "/metrics":
+            well, told = (True, {}) if self.path == "/metrics" and not metrics_if_well else health()
+            if self.path == "/metrics" and well:
                 self._answer(200, CONTENT_TYPE_LATEST, generate_latest(registry))
-            elif self.path == "/healthz":
-                well, told = health()
+            elif self.path in ("/metrics", "/healthz"):
                 self._answer(200 if well else 503, "application/json", json.dumps(told).encode())
             else:
                 self._answer(404, "text/plain", b"/healthz and /metrics are here\n")

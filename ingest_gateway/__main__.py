@@ -11,7 +11,7 @@ import uvicorn
 from catalog import kafka_client
 from catalog.errors import SluiceError
 from catalog.settings import lake_settings
-from ingest_gateway import logs, tls, tracing
+from ingest_gateway import logs, scrape, tls, tracing
 from ingest_gateway.api_keys import read_keys
 from ingest_gateway.connections import Connection, allow_connections
 from ingest_gateway.settings import GatewaySettings, gateway_settings
@@ -41,8 +41,7 @@ def main() -> int:
         return 1
     logs.configure(settings.log_level)
     if settings.workers == 1:
-        _serve(settings)
-        return 0
+        return _serve(settings)
     # Several processes count in files that the scrape adds up; the library reads this when it is imported.
     folder = tempfile.mkdtemp(prefix="sluice-gateway-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
@@ -51,14 +50,19 @@ def main() -> int:
             from ingest_gateway.rate_table import TABLE, make_table  # a library that most gateways do without
 
             make_table(Path(folder) / TABLE)
-        _serve(settings)
+        return _serve(settings)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return 0
 
 
-def _serve(settings: GatewaySettings) -> None:
+def _serve(settings: GatewaySettings) -> int:
     allow_connections(settings)
+    if settings.metrics_port:
+        try:
+            scrape.serve(settings)
+        except SluiceError as failure:
+            sys.stderr.write(f"{failure}\n")
+            return 1
     uvicorn.run(
         "ingest_gateway.tracing:create_app" if tracing.wanted() else "ingest_gateway.app:create_app",
         factory=True,
@@ -76,6 +80,7 @@ def _serve(settings: GatewaySettings) -> None:
         timeout_graceful_shutdown=settings.shutdown_timeout,
         timeout_worker_healthcheck=PATIENCE,
     )
+    return 0
 
 
 if __name__ == "__main__":

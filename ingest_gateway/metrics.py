@@ -78,10 +78,15 @@ class StreamCounts:
             add(count)
 
 
+def registry() -> CollectorRegistry:
+    """What counts here, or, with several workers, in any of them."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return REGISTRY
+    summed = CollectorRegistry()
+    multiprocess.MultiProcessCollector(summed)
+    return summed
+
+
 def exposition() -> bytes:
     """The text that Prometheus scrapes."""
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return generate_latest(REGISTRY)
-    registry = CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry)
-    return generate_latest(registry)
+    return generate_latest(registry())

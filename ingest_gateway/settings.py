@@ -23,6 +23,8 @@ class GatewaySettings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="address to bind")
     port: int = Field(default=8000, ge=1, le=65535, description="port to bind")
+    metrics_host: str = Field(default="127.0.0.1", description="address to bind for metrics alone")
+    metrics_port: int = Field(default=0, ge=0, le=65535, description="/metrics there too, without a key; 0: nowhere")
     tls_certificate: Path | None = Field(default=None, description="PEM file, with its chain; without one: plain HTTP")
     tls_key: Path | None = Field(default=None, description="PEM file of its key, without a password")
     workers: int = Field(default=1, ge=1, le=64, description="processes that share the port")

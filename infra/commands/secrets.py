@@ -31,7 +31,7 @@ TRINO = Pair("TRINO_TLS", "trino-tls", ("trino", *LOCAL))
 OTHERS = (
     Pair("SERVERS_TLS", "servers-tls", ("broker", "minio", "postgres", *LOCAL)),
     Pair("GATEWAY_TLS", "gateway-tls", ("gateway", *LOCAL)),
-    Pair("METRICS_TLS", "metrics-tls", ("stream", "maintenance", "verify-watch", "gold", *LOCAL)),
+    Pair("METRICS_TLS", "metrics-tls", ("gateway", "stream", "maintenance", "verify-watch", "gold", *LOCAL)),
 )
 
 

@@ -6,7 +6,8 @@ import sys
 import urllib.request
 
 # A container asks itself, under an address that its certificate does not name.
-encrypted = any(os.environ.get(f"SLUICE_{part}_TLS_CERTIFICATE") for part in ("GATEWAY", "METRICS"))
+PART = "GATEWAY" if sys.argv[1].startswith(f"{os.environ.get('SLUICE_GATEWAY_PORT')}/") else "METRICS"
+encrypted = os.environ.get(f"SLUICE_{PART}_TLS_CERTIFICATE")
 unseen = urllib.request.HTTPSHandler(context=ssl._create_unverified_context())
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}), unseen)
 

@@ -41,6 +41,7 @@ PORT_NAMES = (
     "gold",
     "prometheus",
     "alertmanager",
+    "gateway_metrics",
 )
 MEMORY = {
     "postgres": "512m",

@@ -17,6 +17,7 @@ from infra.native.components import components
 from infra.native.config import (
     ADMINISTRATOR,
     CHECKOUT,
+    LOOPBACK,
     Stack,
     administration,
     broker_administration,
@@ -215,7 +216,9 @@ def _gateway(stack: Stack) -> Part:
         "gateway",
         "/readyz",
         *("-m", "ingest_gateway"),
-        environment=credentials(stack, "gateway"),
+        # For this stack's own Prometheus, which has no API key.
+        environment=credentials(stack, "gateway")
+        | {"SLUICE_GATEWAY_METRICS_HOST": LOOPBACK, "SLUICE_GATEWAY_METRICS_PORT": str(stack.ports["gateway_metrics"])},
     )
 
 

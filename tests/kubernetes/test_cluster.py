@@ -80,6 +80,12 @@ def test_event_goes_in_at_the_gateway_and_comes_out_of_trino(cluster: Cluster) -
     eventually(lambda: rows(cluster, "select 1 from silver.users"), 180, "the row in Trino")
 
 
+def test_metrics_of_the_gateway_need_no_key_where_prometheus_asks(cluster: Cluster) -> None:
+    for port, status in ((8000, 401), (8094, 200)):
+        with cluster.forwarded("service/gateway", port) as local:
+            assert httpx.get(f"http://127.0.0.1:{local}/metrics", timeout=30).status_code == status
+
+
 def test_newcomer_gets_from_the_guide_to_an_answer(cluster: Cluster) -> None:
     """Up to where the cluster is Ready the fixture has followed it."""
     base = free_port_base()
@@ -276,6 +282,9 @@ def test_every_way_is_encrypted_once_the_overlay_says_so(cluster: Cluster) -> No
     with cluster.forwarded("service/stream", 8090) as port:
         document = httpx.get(f"https://127.0.0.1:{port}/healthz", verify=authority(cluster, "metrics-tls"), timeout=30)
     assert document.json()["state"] == "running"
+    with cluster.forwarded("service/gateway", 8094) as port:
+        metrics = httpx.get(f"https://127.0.0.1:{port}/metrics", verify=authority(cluster, "metrics-tls"), timeout=60)
+    assert "sluice_gateway_in_flight_requests" in metrics.text
     with cluster.forwarded("service/verify-watch", 8092) as port:
         metrics = httpx.get(f"https://127.0.0.1:{port}/metrics", verify=authority(cluster, "metrics-tls"), timeout=60)
     for file in ("tls", "servers", "gateway", "metrics"):

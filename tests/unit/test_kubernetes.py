@@ -347,8 +347,9 @@ def test_metrics_with_tls_are_asked_over_tls_by_all_who_ask_for_them(overlay: st
     found = with_components(overlay, tmp_path, "metrics-tls")
     lake = settings_of(found)
     assert lake["SLUICE_STREAM_URL"] == "https://stream:8090"
-    for part in ("stream", "maintenance", "verify-watch", "gold", "ui"):
-        pod = found[f"Deployment {part}"]["spec"]["template"]["spec"]
+    for part in ("gateway", "stream", "maintenance", "verify-watch", "gold", "ui"):
+        kind = "StatefulSet" if part == "gateway" else "Deployment"
+        pod = found[f"{kind} {part}"]["spec"]["template"]["spec"]
         (container,) = pod["containers"]
         if part == "ui":
             assert mounted(pod, container, lake["SLUICE_STREAM_CA"]) == {("metrics-tls", "ca.crt")}
@@ -356,8 +357,8 @@ def test_metrics_with_tls_are_asked_over_tls_by_all_who_ask_for_them(overlay: st
         variables = {variable["name"]: variable.get("value") for variable in container["env"]}
         for name, key in (("CERTIFICATE", "tls.crt"), ("KEY", "tls.key")):
             assert mounted(pod, container, variables[f"SLUICE_METRICS_TLS_{name}"]) == {("metrics-tls", key)}, part
-        probes = [container[f"{name}Probe"]["httpGet"]["scheme"] for name in ("startup", "readiness", "liveness")]
-        assert probes == ["HTTPS"] * 3, part
+        probes = [container[f"{name}Probe"]["httpGet"].get("scheme") for name in ("startup", "readiness", "liveness")]
+        assert probes == [None if part == "gateway" else "HTTPS"] * 3, part
         if monitor := found.get(f"ServiceMonitor {part}"):
             endpoint = monitor["spec"]["endpoints"][0]
             assert (endpoint["scheme"], endpoint["tlsConfig"]["serverName"]) == ("https", part)
@@ -374,7 +375,9 @@ def test_a_gateway_with_tls_is_asked_over_tls_by_all_who_ask_it(overlay: str, tm
     container = found["StatefulSet gateway"]["spec"]["template"]["spec"]["containers"][0]
     probes = [container[f"{name}Probe"]["httpGet"]["scheme"] for name in ("startup", "readiness", "liveness")]
     assert probes == ["HTTPS"] * 3
-    assert found["ServiceMonitor gateway"]["spec"]["endpoints"][0]["scheme"] == "https"
+    (port,) = {one["port"] for one in found["ServiceMonitor gateway"]["spec"]["endpoints"]}
+    assert port in {one["name"] for one in container["ports"]} - {"http"}, "where no key is asked for"
+    assert port in {one["name"] for one in found["Service gateway"]["spec"]["ports"]}
     lake = settings_of(found)
     assert lake["SLUICE_GATEWAY_URL"] == "https://gateway:8000"
     variables = {variable["name"]: variable.get("value") for variable in container["env"]}

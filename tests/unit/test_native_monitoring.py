@@ -26,7 +26,13 @@ def test_every_part_with_metrics_is_scraped_at_its_own_port(tmp_path: Path) -> N
     stack = config.choose(tmp_path, {}, base=21000)
     written = yaml.safe_load(monitoring.configuration(stack))
     targets = {job["job_name"]: job["static_configs"][0]["targets"] for job in written["scrape_configs"]}
-    assert targets == {name: [f"127.0.0.1:{stack.ports[name]}"] for name in JOBS}
+    own = {"gateway": "gateway_metrics"}  # where it asks nobody for a key
+    assert targets == {name: [f"127.0.0.1:{stack.ports[own.get(name, name)]}"] for name in JOBS}
+    told = parts.build(stack, "gateway").environment
+    assert (told["SLUICE_GATEWAY_METRICS_HOST"], told["SLUICE_GATEWAY_METRICS_PORT"]) == (
+        "127.0.0.1",
+        str(stack.ports["gateway_metrics"]),
+    )
     (alertmanagers,) = written["alerting"]["alertmanagers"]
     assert alertmanagers["static_configs"] == [{"targets": [f"127.0.0.1:{stack.ports['alertmanager']}"]}]
 
