@@ -16,6 +16,8 @@ from catalog.errors import SluiceError
 from catalog.settings import LakeSettings
 
 STARTING = {"SERVER_STARTING_UP", "NO_NODES_AVAILABLE"}
+# What Trino says of a connection to its catalog's database that ended meanwhile, with the first query that meets it.
+CATALOG_AWAY = "Cannot check and eventually update SQL schema"
 
 
 class TrinoAwayError(SluiceError):
@@ -168,6 +170,10 @@ def translated(settings: LakeSettings) -> Iterator[None]:
         if failure.error_name in STARTING:
             raise TrinoAwayError(
                 f"Trino at {settings.trino_url} is still starting; try again in some seconds."
+            ) from None
+        if CATALOG_AWAY in failure.message:
+            raise TrinoAwayError(
+                f"Trino at {settings.trino_url} did not reach the catalog's database; try again. If that stays so, look at PostgreSQL."
             ) from None
         raise QueryFailedError(one_line(failure.message), failure.error_name or "") from None
     except (

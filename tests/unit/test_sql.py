@@ -8,11 +8,14 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+import trino.exceptions
 import typer
 from trino.types import NamedRowTuple
 from typer.testing import CliRunner
 
+from catalog import query
 from catalog.query import ResultColumn, identifier, literal, statement
+from catalog.settings import LakeSettings
 from infra.commands.sql import sql
 from infra.commands.sql_output import plain, readable, text, write_json
 
@@ -81,3 +84,15 @@ def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["-f", str(tmp_path / "no.sql")])
     assert "no.sql cannot be read" in str(result.exception)
+
+
+def test_a_connection_that_ended_between_trino_and_its_database_is_no_fault_of_the_query() -> None:
+    lake = LakeSettings.model_construct(trino_url="http://trino:8080")
+    told = {"message": f"{query.CATALOG_AWAY}", "errorName": "GENERIC_INTERNAL_ERROR"}
+    with (
+        pytest.raises(query.TrinoAwayError, match="did not reach the catalog's database; try again"),
+        query.translated(lake),
+    ):
+        raise trino.exceptions.TrinoQueryError(told, query_id="1")
+    with pytest.raises(query.QueryFailedError, match="line 1"), query.translated(lake):
+        raise trino.exceptions.TrinoQueryError({**told, "message": "line 1:8"}, query_id="1")
