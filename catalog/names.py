@@ -4,6 +4,8 @@ import re
 
 BRONZE, SILVER, QUARANTINE, GOLD, OPS = "bronze", "silver", "quarantine", "gold", "ops"
 LAYERS = (BRONZE, SILVER, QUARANTINE)
+# How tables of gold end that dbt makes beside a model and drops a moment later.
+PASSING = ("__dbt_tmp", "__dbt_backup")
 
 # A stream's name is a topic, a table and a path segment: what all three accept.
 STREAM_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")

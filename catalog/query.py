@@ -173,7 +173,8 @@ def translated(settings: LakeSettings) -> Iterator[None]:
             ) from None
         if CATALOG_AWAY in failure.message:
             raise TrinoAwayError(
-                f"Trino at {settings.trino_url} did not reach the catalog's database; try again. If that stays so, look at PostgreSQL."
+                f"Trino at {settings.trino_url} did not reach the catalog's database; try again. "
+                "If that stays so, look at PostgreSQL."
             ) from None
         raise QueryFailedError(one_line(failure.message), failure.error_name or "") from None
     except (

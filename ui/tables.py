@@ -12,7 +12,7 @@ import yaml
 
 from catalog.contract import Column, Stream
 from catalog.gold_project import PROJECT
-from catalog.names import BRONZE, GOLD, QUARANTINE, SILVER
+from catalog.names import BRONZE, GOLD, PASSING, QUARANTINE, SILVER
 
 SCHEMAS = (GOLD, SILVER, QUARANTINE, BRONZE)
 PAYLOAD = "payload"
@@ -89,7 +89,7 @@ def described(found: Sequence[Mapping[str, Any]], streams: Mapping[str, Stream])
     """Tables by label, from rows of information_schema.columns (table_schema, table_name, column_name, data_type, comment)."""
     grouped: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in found:
-        if row["table_schema"] in SCHEMAS and not row["table_name"].endswith("__dbt_tmp"):
+        if row["table_schema"] in SCHEMAS and not row["table_name"].endswith(PASSING):
             grouped.setdefault((row["table_schema"], row["table_name"]), []).append(row)
     tables = [_table(schema, name, rows, streams) for (schema, name), rows in grouped.items()]
     tables.sort(key=lambda table: (SCHEMAS.index(table.schema), table.name))

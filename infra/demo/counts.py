@@ -10,7 +10,7 @@ from trino.exceptions import Error as TrinoError
 
 from catalog import query
 from catalog.errors import SluiceError
-from catalog.names import BRONZE, GOLD, LAYERS, QUARANTINE, SILVER, table
+from catalog.names import BRONZE, GOLD, LAYERS, PASSING, QUARANTINE, SILVER, table
 from catalog.settings import LakeSettings
 
 IDS_A_QUERY = 2_000
@@ -74,6 +74,7 @@ class Lake:
             for row in self.rows(
                 f"select table_name from information_schema.tables where table_schema = '{GOLD}' order by 1"
             )
+            if not row[0].endswith(PASSING)
         ]
         if not names:
             return {}

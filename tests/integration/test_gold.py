@@ -20,6 +20,7 @@ import pytest
 
 from catalog import gold_refresh, query
 from catalog.gold_project import GoldProject
+from catalog.names import PASSING
 from catalog.settings import LakeSettings, read_settings
 from infra.commands import demo
 from tests.stack import Stack, eventually
@@ -239,7 +240,7 @@ def test_every_column_is_described(lake: LakeSettings) -> None:
     )
     columns: dict[str, set[str]] = defaultdict(set)
     for row in found:
-        if not row["table_name"].endswith("__dbt_tmp"):
+        if not row["table_name"].endswith(PASSING):
             columns[row["table_name"]].add(row["column_name"])
     assert columns == {name: {column["name"] for column in model["columns"]} for name, model in gold_models().items()}
 
