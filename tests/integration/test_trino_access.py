@@ -40,7 +40,7 @@ def let_in(stack: Stack, operator: LakeSettings, name: str, role: str) -> LakeSe
     """Trino as somebody asks it who was let in while it runs."""
     told = json.loads(stack.sluice("users", "add", name, "--role", role, "--json"))
     lake = operator.model_copy(update={"trino_user": name, "trino_password": told["password"]})
-    eventually(lambda: may(lake, "select 1"), 30, f"{name} is let in")
+    eventually(lambda: may(lake, "select 1 from silver.users limit 1"), 30, f"{name} is let in")
     return lake
 
 
