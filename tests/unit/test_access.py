@@ -4,6 +4,7 @@ import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -72,6 +73,12 @@ def test_a_password_is_salted_as_the_standard_says() -> None:
     assert salted("user", "SCRAM-SHA-256", "pencil")[3] != salt
 
 
+def scraped(stack: config.Stack, name: str) -> dict[str, Any]:
+    """How Prometheus asks a part."""
+    jobs = yaml.safe_load(monitoring.configuration(stack))["scrape_configs"]
+    return next(job for job in jobs if job["job_name"] == name)
+
+
 def test_encryption_wants_all_its_files_and_remembers_them(tmp_path: Path) -> None:
     kafka, store, gateway = map(encryption.variables, ("kafka", "minio", "gateway"))
     files = {name: tmp_path / name for name in kafka}
@@ -97,12 +104,10 @@ def test_encryption_wants_all_its_files_and_remembers_them(tmp_path: Path) -> No
     assert config.variables(encrypted)["SLUICE_GATEWAY_URL"].startswith("https://")
     watched = config.variables(encrypted)["SLUICE_VERIFY_CERTIFICATES"].split(",")
     assert watched == [{**given, **more}[names[0]] for names in (kafka, store, gateway)]
-    (job,) = (
-        job
-        for job in yaml.safe_load(monitoring.configuration(encrypted))["scrape_configs"]
-        if job["job_name"] == "gateway"
-    )
-    assert (job["scheme"], job["tls_config"]) == ("https", {"ca_file": more["SLUICE_GATEWAY_CA"]})
+    assert "scheme" not in scraped(encrypted, "gateway"), "at a port of its own, on loopback"
+    shown = dict.fromkeys(encryption.variables("ui"), given["SLUICE_KAFKA_CA"])
+    job = scraped(config.choose(tmp_path, shown), "ui")
+    assert (job["scheme"], job["tls_config"]) == ("https", {"ca_file": shown["SLUICE_UI_CA"]})
     files["SLUICE_KAFKA_TLS_KEY"].unlink()
     with pytest.raises(SluiceError, match=r"SLUICE_KAFKA_TLS_KEY=.* cannot be read"):
         config.choose(tmp_path, {})
