@@ -3,7 +3,11 @@
 import re
 import shutil
 import ssl
+import struct
 import subprocess
+import time
+from collections.abc import Iterable
+from hashlib import sha1
 from pathlib import Path
 
 from catalog.errors import SluiceError
@@ -54,5 +58,20 @@ def for_java(ca: Path | None, setting: str, home: Path | None, into: Path) -> li
 
 
 def java_options(store: Path) -> list[str]:
-    """Of a JVM that believes those in this file, which `for_java` has written."""
+    """Of a JVM that believes those in this file, which `for_java` or `key_store` has written, and nobody else."""
     return [f"-Djavax.net.ssl.trustStore={store}", f"-Djavax.net.ssl.trustStorePassword={JAVAS_PASSWORD}"]
+
+
+def key_store(certificates: Iterable[bytes]) -> bytes:
+    """A Java key store (JKS, version 2) that trusts the DER certificates, made without Java."""
+
+    def text(value: str) -> bytes:
+        return struct.pack(">H", len(value)) + value.encode()
+
+    entries = [
+        struct.pack(">I", 2) + text(f"ca{index}") + struct.pack(">Q", int(time.time() * 1000)) + text("X.509")
+        + struct.pack(">I", len(certificate)) + certificate
+        for index, certificate in enumerate(certificates)
+    ]  # fmt: skip
+    body = struct.pack(">III", 0xFEEDFEED, 2, len(entries)) + b"".join(entries)
+    return body + sha1(JAVAS_PASSWORD.encode("utf-16-be") + b"Mighty Aphrodite" + body).digest()

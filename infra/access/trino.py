@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from catalog.contract import Stream
 from catalog.errors import SluiceError
 from catalog.settings import LakeSettings
-from catalog.trust import ENCODED, authorities
+from catalog.trust import ENCODED, authorities, key_store
 from infra.access.accounts import OPERATOR
 from infra.access.trino_rules import rules
 from infra.access.trino_users import (
@@ -27,7 +27,6 @@ from infra.access.trino_users import (
     give_parts,
     read_users,
 )
-from infra.native.key_store import key_store
 from infra.private_files import write_private
 
 RULES = "rules.json"

@@ -59,7 +59,7 @@ MEMORY = {
 }
 LOOPBACK = "127.0.0.1"
 # They ask nobody who he is, and nobody but this machine needs them.
-LOOPBACK_ONLY = frozenset({"kafka_controller", "prometheus", "alertmanager"})
+LOOPBACK_ONLY = frozenset({"kafka_controller", "prometheus", "alertmanager", "gateway_metrics"})
 ADMINISTRATOR = "administrator"  # of the object store, of the broker; makes the accounts and is used for nothing else
 # What describes no server, and what it is if nobody says.
 LAKE_DEFAULTS = {

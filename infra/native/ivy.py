@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from xml.sax.saxutils import quoteattr
 
 from catalog.errors import SluiceError
-from infra.native.key_store import key_store, options
+from catalog.trust import java_options, key_store
 from infra.native.tools import run_tool
 
 # POMs are left out: what is needed is in the lock, file by file, and resolving them would take minutes.
@@ -101,4 +101,4 @@ def _trust_options(store: Path) -> list[str]:
     if not authorities:
         return []
     store.write_bytes(key_store(authorities))
-    return options(store)
+    return java_options(store)

@@ -13,9 +13,9 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
+from catalog.trust import java_options
 from infra.access.accounts import OPERATOR
 from infra.access.trino import AUTHORITIES
-from infra.native import key_store
 from tests.stack import CHECKOUT
 
 OVERLAYS = sorted(path.parent.name for path in (CHECKOUT / "k8s" / "overlays").glob("*/kustomization.yaml"))
@@ -338,7 +338,7 @@ def test_servers_with_tls_show_a_certificate_that_all_who_ask_them_trust(
     (java,) = (one["value"] for one in container["env"] if one["name"] == "JDK_JAVA_OPTIONS")
     access = next(one for one in trino["initContainers"] if one["name"] == "access")
     folder = next(one["value"] for one in access["env"] if one["name"] == "SLUICE_TRINO_ACCESS")
-    assert java.split() == key_store.options(Path(folder) / AUTHORITIES)
+    assert java.split() == java_options(Path(folder) / AUTHORITIES)
     assert mounted(trino, container, lake["SLUICE_S3_CA"]) == {("servers-tls", "ca.crt")}, "for the catalog"
 
 

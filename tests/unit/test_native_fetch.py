@@ -11,10 +11,10 @@ from threading import Event, Timer
 import pytest
 
 from catalog.errors import SluiceError
+from catalog.trust import key_store
 from infra.native import fetch, golang, ivy, java, wheels
 from infra.native.cache import cache_folder, is_complete, mark_complete
 from infra.native.components import LOCK, PLATFORMS, WANTED, components
-from infra.native.key_store import key_store
 from infra.native.tools import InterruptedFetchError, run_tool
 
 
