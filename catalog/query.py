@@ -15,7 +15,10 @@ from trino.dbapi import Connection, Cursor
 from catalog.errors import SluiceError
 from catalog.settings import LakeSettings
 
+# A Trino that has just started answers queries, and for some seconds knows of no node that has the lake: it finds its own on its
+# next look at who has announced itself. No row has left a statement that fails so, and nothing that it wrote is kept.
 STARTING = {"SERVER_STARTING_UP", "NO_NODES_AVAILABLE"}
+STARTS_WITHIN = 20.0  # seconds
 # What Trino says of a connection to its catalog's database that ended meanwhile, with the first query that meets it.
 CATALOG_AWAY = "Cannot check and eventually update SQL schema"
 
@@ -132,17 +135,33 @@ def execute(
     schema: str | None = None,
     source: str = "sluice",
 ) -> Iterator[tuple[Cursor, float]]:
-    """(cursor, monotonic start) of one running statement. Leaving early, by error or Ctrl-C, cancels it at the server."""
+    """(cursor, monotonic start) of one running statement. Leaving early, by error or Ctrl-C, cancels it at the server.
+
+    A Trino that is still starting is asked again for `STARTS_WITHIN` seconds.
+    """
     connection = connect(settings, catalog=catalog, schema=schema, source=source)
     cursor = connection.cursor()
     started = time.monotonic()
     try:
         with translated(settings):
-            cursor.execute(statement(sql), list(params) or None)
+            _begin(cursor, statement(sql), list(params) or None)
             yield cursor, started
     finally:
         _cancel(cursor)
         connection.close()
+
+
+def _begin(cursor: Cursor, sql: str, params: list[Any] | None) -> None:
+    until = time.monotonic() + STARTS_WITHIN
+    while True:
+        try:
+            cursor.execute(sql, params)
+        except trino.exceptions.TrinoQueryError as failure:
+            if failure.error_name not in STARTING or time.monotonic() > until:
+                raise
+            time.sleep(0.5)
+        else:
+            return
 
 
 def statement(sql: str) -> str:
@@ -169,7 +188,7 @@ def translated(settings: LakeSettings) -> Iterator[None]:
     except trino.exceptions.TrinoQueryError as failure:
         if failure.error_name in STARTING:
             raise TrinoAwayError(
-                f"Trino at {settings.trino_url} is still starting; try again in some seconds."
+                f"Trino at {settings.trino_url} is still starting: it has no node for the lake yet. Try again in some seconds."
             ) from None
         if CATALOG_AWAY in failure.message:
             raise TrinoAwayError(

@@ -2,8 +2,12 @@
 
 import io
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from uuid import UUID
 
@@ -96,3 +100,59 @@ def test_a_connection_that_ended_between_trino_and_its_database_is_no_fault_of_t
         raise trino.exceptions.TrinoQueryError(told, query_id="1")
     with pytest.raises(query.QueryFailedError, match="line 1"), query.translated(lake):
         raise trino.exceptions.TrinoQueryError({**told, "message": "line 1:8"}, query_id="1")
+
+
+@contextmanager
+def trino_that_answers(*errors: str | None) -> Iterator[LakeSettings]:
+    """A server that ends each statement with the next of these errors, or with the row (1); the last is repeated."""
+    left = list(errors)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            error = left.pop(0) if len(left) > 1 else left[0]
+            page: dict[str, object] = {"id": "1", "infoUri": "", "stats": {"state": "FINISHED"}}
+            if error:
+                page["error"] = {"message": "no", "errorName": error, "errorType": "INTERNAL_ERROR", "errorCode": 1}
+            else:
+                column = {"name": "a", "type": "integer", "typeSignature": {"rawType": "integer", "arguments": []}}
+                page |= {"columns": [column], "data": [[1]]}
+            body = json.dumps(page).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        serving.start()
+        try:
+            yield LakeSettings.model_construct(
+                trino_url=f"http://127.0.0.1:{server.server_port}", trino_user="a", catalog_name="lake"
+            )
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+def test_a_trino_that_knows_no_node_yet_is_asked_again() -> None:
+    with trino_that_answers("SERVER_STARTING_UP", "NO_NODES_AVAILABLE", None) as lake:
+        assert query.rows(lake, "select 1 as a") == [{"a": 1}]
+
+
+def test_a_trino_that_never_finds_a_node_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query, "STARTS_WITHIN", 0.1)
+    with (
+        trino_that_answers("NO_NODES_AVAILABLE") as lake,
+        pytest.raises(query.TrinoAwayError, match="no node for the lake yet"),
+    ):
+        query.rows(lake, "select 1")
+
+
+def test_what_trino_refuses_is_not_asked_again() -> None:
+    with trino_that_answers("SYNTAX_ERROR", None) as lake, pytest.raises(query.QueryFailedError):
+        query.rows(lake, "selct 1")
