@@ -10,7 +10,10 @@ import pytest
 from catalog import query
 from catalog.settings import LakeSettings, read_settings
 from infra.access.trino_rules import MASK
+from infra.access.trino_users import ROLES
 from infra.demo.generate import users
+from infra.native import config
+from infra.native.config import trino_password
 from tests.stack import Stack, eventually, running_stack
 
 PARTS = ("postgres", "minio", "kafka", "trino", "gateway", "stream", "gold")
@@ -53,6 +56,47 @@ def may(lake: LakeSettings, sql: str) -> bool:
             return False
         raise
     return True
+
+
+# What changes a table without a right that Trino's rules know of.
+PROCEDURES = (
+    "rollback_to_snapshot(1)",
+    "optimize",
+    "optimize_manifests",
+    "expire_snapshots(retention_threshold => '30d')",
+    "remove_orphan_files(retention_threshold => '30d')",
+    "drop_extended_stats",
+)
+
+
+def refuses(lake: LakeSettings, sql: str) -> str:
+    """Why Trino does not do it. Fails if it does."""
+    with pytest.raises(query.QueryFailedError) as refused:
+        query.rows(lake, sql)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["reader", "engineer", "explorer", "gold"])
+def test_nobody_but_the_operator_runs_a_tables_procedures(stack: Stack, operator: LakeSettings, name: str) -> None:
+    if name in ROLES:
+        lake = let_in(stack, operator, f"{name}-of-tables", name)
+    else:
+        chosen = config.load(stack.state)
+        assert chosen
+        password = trino_password(chosen, name)
+        lake = operator.model_copy(update={"trino_user": name, "trino_password": password})
+    assert may(lake, "select count(*) from silver.orders")
+    for procedure in PROCEDURES:
+        assert "with row filter" in refuses(lake, f"alter table silver.orders execute {procedure}"), procedure
+        if name == "engineer":
+            assert "with row filter" in refuses(lake, f"alter table bronze.users execute {procedure}"), procedure
+    assert "Cannot set catalog session property" in refuses(
+        lake, "set session lake.remove_orphan_files_min_retention = '0s'"
+    )
+
+
+def test_the_operator_runs_a_tables_procedures(operator: LakeSettings) -> None:
+    query.rows(operator, "alter table silver.orders execute optimize")
 
 
 def is_there(lake: LakeSettings, table: str) -> bool:
