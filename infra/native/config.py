@@ -66,6 +66,7 @@ LAKE_DEFAULTS = {
     "SLUICE_CONTRACTS": str(CHECKOUT / "catalog" / "contracts"),
     "SLUICE_TOPIC_PARTITIONS": "2",
     "SLUICE_TRINO_AUTHENTICATION": "",
+    "SLUICE_UI_ALLOW_UNAUTHENTICATED": "",
 }
 
 
@@ -117,8 +118,20 @@ class Stack:
         """Who may ask Trino, what each may do, and its certificate."""
         return self.state / "trino"
 
+    def stays_here(self, port: str) -> bool:
+        """Whether it listens on loopback whatever SLUICE_BIND says.
+
+        The explorer asks nobody who he is and sees what masks keep from readers: it goes with the others only where somebody says that
+        something in front asks.
+        """
+        return port in LOOPBACK_ONLY or (port == "ui" and self.lake.get("SLUICE_UI_ALLOW_UNAUTHENTICATED") != "true")
+
+    def binding(self, port: str) -> str:
+        """The address at which it listens."""
+        return LOOPBACK if self.stays_here(port) else self.bind
+
     def address(self, port: str) -> str:
-        return f"{LOOPBACK if port in LOOPBACK_ONLY else self.host}:{self.ports[port]}"
+        return f"{LOOPBACK if self.stays_here(port) else self.host}:{self.ports[port]}"
 
     def folder(self, *names: str) -> Path:
         return self.state.joinpath(*names)
@@ -214,6 +227,10 @@ def _lake(environ: Mapping[str, str], before: Mapping[str, str]) -> dict[str, st
     if chosen["SLUICE_TRINO_AUTHENTICATION"] not in {"", "none", "password"}:
         raise SluiceError(
             f"SLUICE_TRINO_AUTHENTICATION={chosen['SLUICE_TRINO_AUTHENTICATION']!r}: expected none or password"
+        )
+    if chosen["SLUICE_UI_ALLOW_UNAUTHENTICATED"] not in {"", "true", "false"}:
+        raise SluiceError(
+            f"SLUICE_UI_ALLOW_UNAUTHENTICATED={chosen['SLUICE_UI_ALLOW_UNAUTHENTICATED']!r}: expected true or false"
         )
     return {**chosen, "SLUICE_CONTRACTS": str(contracts)}
 

@@ -75,8 +75,7 @@ def _require_free_ports(stack: Stack, services: Iterable[str]) -> None:
     taken = []
     for name in config.PORT_NAMES:
         if name.partition("_")[0] in services:
-            bind = config.LOOPBACK if name in config.LOOPBACK_ONLY else stack.bind
-            if owner := processes.owner_of_port(bind, stack.ports[name]):
+            if owner := processes.owner_of_port(stack.binding(name), stack.ports[name]):
                 taken.append(
                     f"Port {stack.ports[name]} for {name} is taken by {owner}: end that, or choose another with "
                     f"`--port {name}=NUMBER` or SLUICE_PORT_{name.upper()}"

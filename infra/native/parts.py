@@ -300,7 +300,7 @@ def _ui(stack: Stack) -> Part:
     return _answering(
         stack, "ui", "/_stcore/health",
         *("-m", "streamlit", "run", str(CHECKOUT / "ui" / "app.py")),
-        *("--server.headless", "true", "--server.address", stack.bind, "--server.port", str(stack.ports["ui"])),
+        *("--server.headless", "true", "--server.address", stack.binding("ui"), "--server.port", str(stack.ports["ui"])),
         *("--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none", "--client.toolbarMode", "minimal"),
         *encrypted,
         environment=credentials(stack, "explorer") | trino_credentials(stack, EXPLORER),

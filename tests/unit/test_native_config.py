@@ -116,6 +116,16 @@ def test_a_wildcard_bind_is_not_advertised(state: Path, monkeypatch: pytest.Monk
     assert "CONTROLLER://127.0.0.1:" in listeners["listeners"]
 
 
+def test_the_explorer_is_for_others_only_where_somebody_says_that_something_in_front_asks(state: Path) -> None:
+    alone = config.choose(state, {"SLUICE_BIND": "0.0.0.0"}, base=21000)
+    assert (alone.binding("ui"), alone.address("ui")) == ("127.0.0.1", "127.0.0.1:21000")
+    assert alone.binding("gateway") == "0.0.0.0"
+    told = {"SLUICE_BIND": "0.0.0.0", "SLUICE_UI_ALLOW_UNAUTHENTICATED": "true", "SLUICE_ADVERTISED_HOST": ""}
+    assert config.choose(state, told, base=21000).binding("ui") == "0.0.0.0"
+    with pytest.raises(SluiceError, match="expected true or false"):
+        config.choose(state, {"SLUICE_UI_ALLOW_UNAUTHENTICATED": "yes"})
+
+
 def test_trino_leaves_heap_for_what_queries_do_not_account_for(state: Path) -> None:
     settings = trino_config(config.choose(state, {"SLUICE_MEMORY_TRINO": "2g"}))
     assert settings["query.max-memory-per-node"] == "1024MB"
