@@ -21,6 +21,8 @@ from catalog.settings import LakeSettings
 from catalog.trust import trusted
 
 PATIENCE = 2.0
+# What the explorer asks for its state alone, and the setting of its address: a site may keep that to itself.
+NOT_NEEDED = {"Object store": "s3_endpoint", "Catalog database": "catalog_uri"}
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,22 @@ class Ends:
 
 @st.cache_data(ttl=5, show_spinner=False)
 def health(_settings: LakeSettings, trino_url: str) -> list[Health]:
-    """All parts at once; no answer within 2 s is `away`."""
-    checks = (
-        ("Gateway", lambda: _http(f"{_settings.gateway_url}/readyz", _settings.gateway_ca, "SLUICE_GATEWAY_CA")),
-        ("Kafka", lambda: _tcp(_settings.kafka_bootstrap.split(",")[0])),
-        ("Stream job", _stream_job),
-        ("Object store", lambda: _http(f"{_settings.s3_endpoint}/minio/health/live", _settings.s3_ca, "SLUICE_S3_CA")),
-        ("Catalog database", lambda: _tcp(urlsplit(_settings.catalog_uri).netloc.rpartition("@")[2], 5432)),
-        ("Trino", lambda: _trino(_settings)),
-    )
+    """All parts whose address is known, at once; no answer within 2 s is `away`."""
+    checks = [
+        (name, check)
+        for name, check in (
+            ("Gateway", lambda: _http(f"{_settings.gateway_url}/readyz", _settings.gateway_ca, "SLUICE_GATEWAY_CA")),
+            ("Kafka", lambda: _tcp(_settings.kafka_bootstrap.split(",")[0])),
+            ("Stream job", _stream_job),
+            (
+                "Object store",
+                lambda: _http(f"{_settings.s3_endpoint}/minio/health/live", _settings.s3_ca, "SLUICE_S3_CA"),
+            ),
+            ("Catalog database", lambda: _tcp(urlsplit(_settings.catalog_uri).netloc.rpartition("@")[2], 5432)),
+            ("Trino", lambda: _trino(_settings)),
+        )
+        if name not in NOT_NEEDED or _told(_settings, NOT_NEEDED[name])
+    ]
     with ThreadPoolExecutor(len(checks)) as pool:
         return list(pool.map(lambda check: _timed(check[0], check[1]), checks))
 
@@ -95,6 +104,11 @@ async def _ends(settings: LakeSettings, streams: Sequence[str]) -> dict[str, dic
     for part, offset in found.items():
         ends.setdefault(part.topic, {})[part.partition] = offset
     return ends
+
+
+def _told(settings: LakeSettings, field: str) -> bool:
+    """Whether the environment says where it is: that it is where it is by default is not known."""
+    return field in settings.model_fields_set and bool(getattr(settings, field))
 
 
 def _timed(name: str, check: object) -> Health:

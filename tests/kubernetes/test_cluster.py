@@ -21,6 +21,7 @@ from tests.kubernetes.conftest import READY, Cluster, load
 from tests.stack import eventually, free_port_base
 
 COUNT = 6_000
+SECRETS_OF_TLS = ("servers", "gateway", "metrics")
 WRITES = """
 import asyncio
 from catalog import kafka_client
@@ -296,8 +297,8 @@ def test_every_way_is_encrypted_once_the_overlay_says_so(cluster: Cluster) -> No
     assert "sluice_gateway_in_flight_requests" in metrics.text
     with cluster.forwarded("service/verify-watch", 8092) as port:
         metrics = httpx.get(f"https://127.0.0.1:{port}/metrics", verify=authority(cluster, "metrics-tls"), timeout=60)
-    for file in ("tls", "servers", "gateway", "metrics"):
-        line = rf'^sluice_certificate_expires_timestamp_seconds{{path="/etc/sluice/trust/{file}.crt"}} [1-9]'
+    for file in ("trust/tls", *(f"{folder}/{name}" for folder in ("trust", "shown") for name in SECRETS_OF_TLS)):
+        line = rf'^sluice_certificate_expires_timestamp_seconds{{path="/etc/sluice/{file}.crt"}} [1-9]'
         assert re.search(line, metrics.text, re.MULTILINE), metrics.text
 
 

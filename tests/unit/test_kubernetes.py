@@ -1,6 +1,7 @@
 """The manifests as kustomize builds them: valid for Kubernetes, confined, bounded, probed, and saying no password."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ KUBERNETES = "1.33"
 FOREIGN = {"monitoring.coreos.com/v1"}
 WORKLOADS = {"Deployment", "StatefulSet", "Job", "CronJob"}
 SERVERS = {"broker", "minio", "postgres", "trino"}
+# Servers of which a part asks nothing but whether they answer, and whose addresses it isn't told where they are elsewhere.
+NOT_TOLD = {"Deployment ui": {"minio", "postgres"}}
 
 
 @cache
@@ -149,6 +152,19 @@ def test_passwords_come_from_secrets_that_are_not_in_the_repository(overlay: str
                     assert "secretKeyRef" in variable["valueFrom"], f"{name}: {variable['name']}"
 
 
+@pytest.mark.parametrize("overlay", ["production", "eks"])
+def test_every_password_that_a_site_brings_is_in_the_guide(overlay: str) -> None:
+    asked = {
+        source["key"]
+        for _, _, pod in workloads(overlay)
+        for container in containers(pod)
+        for variable in container.get("env", ())
+        if (source := variable.get("valueFrom", {}).get("secretKeyRef", {})).get("name") == "sluice-secrets"
+    }
+    section = (CHECKOUT / "docs/operations.md").read_text().partition("\n### Secrets\n")[2].partition("\n### ")[0]
+    assert set(re.findall(r"^\| `([A-Z0-9_]+)` \|", section, re.MULTILINE)) == asked
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_gateway_explorer_and_gold_get_no_password_of_the_tables(overlay: str) -> None:
     for name, _, pod in workloads(overlay):
@@ -230,6 +246,65 @@ def test_nothing_goes_in_or_out_unless_it_is_named(overlay: str) -> None:
         assert any(wanted and wanted.items() <= labels.items() for wanted in selected), f"{name} could reach nobody"
 
 
+@cache
+def base() -> list[dict[str, Any]]:
+    built(OVERLAYS[0])  # or skip
+    return kustomized(CHECKOUT / "k8s" / "base")
+
+
+def egress(manifests: list[dict[str, Any]], labels: dict[str, str]) -> list[dict[str, Any]]:
+    """Rules for what pods with these labels may reach."""
+    return [
+        rule
+        for manifest in manifests
+        if manifest["kind"] == "NetworkPolicy" and selects(manifest["spec"]["podSelector"], labels)
+        for rule in manifest["spec"].get("egress", ())
+    ]
+
+
+def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    assert set(selector) <= {"matchLabels", "matchExpressions"}
+    expressions = selector.get("matchExpressions", [])
+    assert {expression["operator"] for expression in expressions} <= {"In"}
+    return selector.get("matchLabels", {}).items() <= labels.items() and all(
+        labels.get(expression["key"]) in expression["values"] for expression in expressions
+    )
+
+
+def servers_in_the_cluster(labels: dict[str, str]) -> set[str]:
+    """Which servers beside them pods with these labels may reach."""
+    asked = [to["podSelector"] for rule in egress(base(), labels) for to in rule["to"] if "podSelector" in to]
+    return {server for server in SERVERS if any(selects(one, {"app.kubernetes.io/name": server}) for one in asked)}
+
+
+def ports_anywhere(overlay: str, labels: dict[str, str]) -> set[int]:
+    """At which ports pods with these labels may reach whatever there is."""
+    return {port["port"] for rule in egress(built(overlay), labels) if "to" not in rule for port in rule["ports"]}
+
+
+@pytest.mark.parametrize("overlay", ["production", "eks"])
+def test_who_may_reach_a_server_in_the_cluster_may_reach_it_elsewhere(overlay: str) -> None:
+    lake = settings_of({f"{m['kind']} {m['metadata']['name']}": m for m in built(overlay)})
+    addresses = {
+        "broker": f"kafka://{lake['SLUICE_KAFKA_BOOTSTRAP']}",
+        "postgres": f"postgresql://{lake['LAKE_DATABASE']}",
+        "minio": lake["SLUICE_S3_ENDPOINT"],
+        "trino": lake["SLUICE_TRINO_URL"],
+    }
+    ports = {server: urlsplit(address).port or 443 for server, address in addresses.items()}
+    assert ports == {"broker": 9093, "postgres": 5432, "minio": 443, "trino": 8443}
+    reaches = {}
+    for name, manifest, _ in workloads(overlay):
+        spec = manifest["spec"]
+        spec = spec["jobTemplate"]["spec"] if manifest["kind"] == "CronJob" else spec
+        labels = spec["template"]["metadata"]["labels"]
+        reaches[name.split()[1]] = servers_in_the_cluster(labels)
+        wanted = {ports[server] for server in servers_in_the_cluster(labels) - NOT_TOLD.get(name, set())}
+        assert wanted == ports_anywhere(overlay, labels), name
+    assert reaches["check"] == reaches["cli"] == reaches["verify-watch"] == SERVERS
+    assert (reaches["gateway"], reaches["gold"]) == ({"broker"}, {"trino"})
+
+
 def test_gateway_keeps_what_it_acknowledged() -> None:
     for overlay in OVERLAYS:
         (gateway,) = [manifest for name, manifest, _ in workloads(overlay) if name == "StatefulSet gateway"]
@@ -240,8 +315,106 @@ def test_gateway_keeps_what_it_acknowledged() -> None:
         variables = {v["name"]: v.get("value", "") for v in pod["containers"][0]["env"]}
         room = int(claim["spec"]["resources"]["requests"]["storage"].removesuffix("Gi")) << 30
         assert int(variables["SLUICE_GATEWAY_SPOOL_BYTES"]) < room * 0.9, "a full disk would come before a full spool"
+        start = pod["containers"][0]["startupProbe"]
+        patience = start["periodSeconds"] * start["failureThreshold"]
+        assert int(variables["SLUICE_GATEWAY_SPOOL_BYTES"]) < patience * 20e6, "it reads all of it before it listens"
         pause = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
         assert pod["terminationGracePeriodSeconds"] > pause + 30
+
+
+@pytest.mark.parametrize("overlay", ["production", "eks"])
+def test_nothing_of_the_gateway_waits_for_what_may_never_come(overlay: str) -> None:
+    (gateway,) = [manifest for name, manifest, _ in workloads(overlay) if name == "StatefulSet gateway"]
+    spread = gateway["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert {constraint["topologyKey"]: constraint["whenUnsatisfiable"] for constraint in spread} == {
+        "kubernetes.io/hostname": "ScheduleAnyway",
+        "topology.kubernetes.io/zone": "ScheduleAnyway",
+    }
+    budgets = [manifest["spec"] for manifest in built(overlay) if manifest["kind"] == "PodDisruptionBudget"]
+    assert {budget["unhealthyPodEvictionPolicy"] for budget in budgets} == {"AlwaysAllow"}
+
+
+@pytest.mark.parametrize("overlay", ["production", "eks"])
+def test_a_proxy_sends_to_no_gateway_that_ends_or_closes_its_connection(overlay: str) -> None:
+    (pod,) = [pod for name, _, pod in workloads(overlay) if name == "StatefulSet gateway"]
+    variables = {variable["name"]: variable.get("value", "") for variable in pod["containers"][0]["env"]}
+    assert float(variables["SLUICE_GATEWAY_HEADER_TIMEOUT"]) > 60, "as long as nginx and an ALB keep one open"
+    if overlay == "eks":
+        (namespace,) = [manifest for manifest in built(overlay) if manifest["kind"] == "Namespace"]
+        assert namespace["metadata"]["labels"]["elbv2.k8s.aws/pod-readiness-gate-inject"] == "enabled"
+        assert pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] >= 30
+
+
+@pytest.mark.parametrize("overlay", ["production", "eks"])
+def test_the_explorer_is_published_only_with_somebody_in_front_who_asks(overlay: str, tmp_path: Path) -> None:
+    published = [manifest for manifest in built(overlay) if manifest["kind"] == "Ingress"]
+    assert [manifest["metadata"]["name"] for manifest in published] == ["gateway"]
+    said = with_components(overlay, tmp_path, "ingress-ui")["Ingress ui"]["metadata"]["annotations"]
+    assert said["nginx.ingress.kubernetes.io/auth-url"].startswith("https://")
+    assert said["alb.ingress.kubernetes.io/auth-type"] == "oidc"
+    assert yaml.safe_load(said["alb.ingress.kubernetes.io/auth-idp-oidc"])["secretName"]
+    assert said["alb.ingress.kubernetes.io/scheme"] == "internal"
+    assert "alb.ingress.kubernetes.io/group.name" not in said, "a group has one balancer, and the gateway's is public"
+
+
+@pytest.mark.parametrize("overlay", ["production", "eks"])
+def test_the_explorer_is_told_no_address_that_it_may_not_reach(overlay: str) -> None:
+    (pod,) = [pod for name, _, pod in workloads(overlay) if name == "Deployment ui"]
+    variables = {variable["name"]: variable.get("value") for variable in pod["containers"][0]["env"]}
+    assert variables["SLUICE_S3_ENDPOINT"] == ""
+    assert "SLUICE_CATALOG_URI" not in variables
+
+
+def test_certificates_can_be_asked_for_where_everything_is_denied() -> None:
+    (policy,) = [
+        manifest["spec"]
+        for manifest in built("production")
+        if manifest["kind"] == "NetworkPolicy"
+        and selects(manifest["spec"]["podSelector"], {"acme.cert-manager.io/http01-solver": "true"})
+        and manifest["spec"].get("ingress")
+    ]
+    assert policy["ingress"] == [{"ports": [{"port": 8089}]}]
+
+
+def test_nodes_publish_gateway_and_explorer_and_no_metrics() -> None:
+    services = [m["spec"] for m in built("local") if m["kind"] == "Service" and m["spec"].get("type") == "NodePort"]
+    ports = {port["port"]: port.get("nodePort") for service in services for port in service["ports"]}
+    assert ports == {8000: 30001, 8501: 30000}
+
+
+def test_a_database_starts_again_on_a_volume_that_was_opened_to_its_group(tmp_path: Path) -> None:
+    data, program = tmp_path / "data", tmp_path / "postgres"
+    data.mkdir()
+    (data / "PG_VERSION").write_text("18")
+    data.chmod(0o2770)  # as Kubernetes leaves it
+    program.write_text('#!/bin/sh\nstat -c %a "$PGDATA"\n')
+    program.chmod(0o755)
+    done = subprocess.run(
+        ["sh", str(CHECKOUT / "infra/images/servers/postgres.sh")],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "PGDATA": str(data)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip()[-3:] == "700", "PostgreSQL takes 700 and 750, whatever the bit of the group's says"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_end_of_every_certificate_that_is_shown_is_watched(overlay: str, tmp_path: Path) -> None:
+    """Not only that of the authority, which outlives it by years where cert-manager makes them."""
+    found = with_components(overlay, tmp_path, "gateway-tls", "metrics-tls")
+    pod = found["Deployment verify-watch"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    (told,) = (v["value"] for v in container["env"] if v["name"] == "SLUICE_VERIFY_CERTIFICATES")
+    looked_at = {
+        (source["secret"]["name"], item["key"])
+        for mount in container["volumeMounts"]
+        if mount["mountPath"] in told.split(",")
+        for volume in pod["volumes"]
+        if volume["name"] == mount["name"]
+        for source in volume["projected"]["sources"]
+        for item in source["secret"]["items"]
+    }
+    assert {(name, "tls.crt") for name in ("gateway-tls", "metrics-tls", "servers-tls", "trino-tls")} <= looked_at
+    assert not [key for _, key in looked_at if key == "tls.key"]
 
 
 def test_self_contained_runs_only_images_that_are_built_here() -> None:
@@ -367,7 +540,7 @@ def test_metrics_with_tls_are_asked_over_tls_by_all_who_ask_for_them(overlay: st
 
 @pytest.mark.parametrize("overlay", ["production", "eks"])
 def test_a_gateway_with_tls_is_asked_over_tls_by_all_who_ask_it(overlay: str, tmp_path: Path) -> None:
-    found = with_components(overlay, tmp_path, "gateway-tls")
+    found = with_components(overlay, tmp_path, "ingress-ui", "gateway-tls")
     controller = "alb" if overlay == "eks" else "nginx"
     by_https = f"{controller}.ingress.kubernetes.io/backend-protocol"
     assert found["Ingress gateway"]["metadata"]["annotations"][by_https] == "HTTPS"

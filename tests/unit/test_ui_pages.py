@@ -8,6 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from catalog.settings import lake_settings
 from tests.stack import patient
+from ui import services
 
 PAGES = {
     "overview": "from ui import overview as page",
@@ -47,6 +48,19 @@ def test_the_overview_still_shows_the_services() -> None:
     words = " ".join(str(element.value) for element in app.markdown)
     assert "Gateway" in words
     assert "away" in words
+
+
+@pytest.mark.parametrize(("told", "names"), [(True, {"Object store", "Catalog database"}), (False, set())])
+def test_the_overview_leaves_out_servers_that_it_was_told_no_address_of(
+    told: bool, names: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services.health.clear()  # it remembers an answer, by Trino's address alone
+    if not told:
+        monkeypatch.setenv("SLUICE_S3_ENDPOINT", "")
+        monkeypatch.delenv("SLUICE_CATALOG_URI")
+    words = " ".join(str(element.value) for element in shown("overview").markdown)
+    shown_parts = {name for name in ("Gateway", "Kafka", "Object store", "Catalog database", "Trino") if name in words}
+    assert shown_parts == {"Gateway", "Kafka", "Trino"} | names
 
 
 def test_the_sql_page_refuses_what_changes_something() -> None:
