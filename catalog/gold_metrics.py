@@ -14,6 +14,11 @@ CHECKED = Gauge(
     "When gold was last seen to hold what silver holds, or brought to it.",
     registry=REGISTRY,
 )
+TESTED = Gauge(
+    "sluice_gold_tested_timestamp_seconds",
+    "When all tests of the gold models were last run, whatever they found.",
+    registry=REGISTRY,
+)
 SECONDS = Histogram(
     "sluice_gold_work_seconds",
     "Time of a build, a refresh or a run of all tests.",
@@ -31,6 +36,8 @@ def done(work: str, result: GoldResult, seconds: float) -> None:
     """Tell what became of one of WORKS. Who builds all models anew mends what the last refresh could not."""
     SECONDS.labels(work).observe(seconds)
     FAILED.labels(work).set(len(result.failures))
+    if work == "tested":
+        TESTED.set_to_current_time()
     if work == "built" and result.ok:
         FAILED.labels("refreshed").set(0)
 

@@ -11,7 +11,7 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from catalog.errors import SluiceError
 from catalog.names import BRONZE, GOLD, OPS, QUARANTINE, SILVER
-from catalog.settings import LakeSettings
+from catalog.settings import CATALOG_ADDRESS, LakeSettings, is_catalog_address
 from catalog.trust import authorities
 
 # Of libpq's parameters those that Java's driver understands in the same words.
@@ -144,6 +144,8 @@ def untrusted(settings: LakeSettings, failure: OSError) -> str | None:
 
 def database_refusal(uri: str, failure: psycopg.Error) -> str:
     """One line for a person: which database lets whom not do what. Never the password."""
+    if not is_catalog_address(uri):  # then the driver's words may quote a part of the password as a host or a port
+        return f"The address of the catalog database can't be read: {CATALOG_ADDRESS}"
     parts = urlsplit(uri)
     text = failure.diag.message_primary or " ".join(str(failure).split())
     where = f"{parts.hostname}:{parts.port or 5432}"

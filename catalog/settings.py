@@ -1,5 +1,6 @@
 """Where the lake's services are, read once from the environment (`SLUICE_*`)."""
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Literal, Self, TypeVar
@@ -11,6 +12,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from catalog.errors import SluiceError
 
 BUNDLED_CONTRACTS = Path(__file__).parent / "contracts"
+# Words in the names of settings whose values nobody is shown, an address with a password in it included.
+SECRET = {"password", "secret", "uri"}
+CATALOG_ADDRESS = (
+    "expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, where each of / ? # @ % [ ] that USER or PASSWORD has is "
+    "percent-encoded: / is %2F, # is %23"
+)
+_BROKEN_ENCODING = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 class LakeSettings(BaseSettings):
@@ -24,12 +32,14 @@ class LakeSettings(BaseSettings):
     )
     kafka_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = "SCRAM-SHA-512"
     kafka_user: str = ""
-    kafka_password: str = ""
+    kafka_password: str = Field("", repr=False)
     kafka_ca: Path | None = Field(
         None, description="authority that signed the broker's certificate (PEM); else the system's"
     )
     catalog_uri: str = Field(
-        "postgresql://sluice@127.0.0.1:5432/lake", description="PostgreSQL behind Iceberg's JDBC catalog"
+        "postgresql://sluice@127.0.0.1:5432/lake",
+        repr=False,
+        description="PostgreSQL behind Iceberg's JDBC catalog",
     )
     catalog_name: str = "lake"
     warehouse: str = "s3://lake/warehouse"
@@ -38,7 +48,7 @@ class LakeSettings(BaseSettings):
     s3_access_key: str = Field(
         "sluice", description="empty: none, and the AWS libraries look for credentials where they always do"
     )
-    s3_secret_key: str = ""
+    s3_secret_key: str = Field("", repr=False)
     s3_ca: Path | None = Field(
         None,
         description="PEM of whom to trust for the object store's certificate; empty: those whom everybody does",
@@ -61,9 +71,8 @@ class LakeSettings(BaseSettings):
     @field_validator("catalog_uri")
     @classmethod
     def _is_postgresql(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in {"postgresql", "postgres"} or not parts.hostname or not parts.path.strip("/"):
-            raise ValueError("expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+        if not is_catalog_address(value):
+            raise ValueError(CATALOG_ADDRESS)
         return value
 
     @field_validator("warehouse")
@@ -121,6 +130,23 @@ class LakeSettings(BaseSettings):
         return urlsplit(self.warehouse).netloc
 
 
+def is_catalog_address(text: str) -> bool:
+    """Whether Python, libpq and Java read the same from it. A password with a / of its own would end it, or become the port."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # raises, as urlsplit does, with words that quote the text
+    except ValueError:
+        return False
+    return (
+        parts.scheme in {"postgresql", "postgres"}
+        and bool(parts.hostname)
+        and bool(parts.path.strip("/"))
+        and parts.netloc.count("@") < 2
+        and "@" not in parts.path
+        and not _BROKEN_ENCODING.search(text)
+    )
+
+
 @cache
 def lake_settings() -> LakeSettings:
     """Read the environment once. Raises SluiceError that names the variable, what it holds and what it may hold."""
@@ -138,9 +164,16 @@ def read_settings(kind: type[Settings]) -> Settings:
         prefix = kind.model_config.get("env_prefix", "")
         # What is wrong between two settings names them itself; its input would be all of them, passwords too.
         lines = [
-            f"{prefix}{'_'.join(map(str, error['loc']))}".upper() + f"={error['input']!r}: {error['msg']}"
+            f"{_named(prefix, error['loc'], error['input'])}: {error['msg']}"
             if error["loc"]
             else error["msg"].removeprefix("Value error, ")
             for error in failure.errors()
         ]
         raise SluiceError("A setting can't work: " + "; ".join(lines)) from None
+
+
+def _named(prefix: str, place: tuple[int | str, ...], value: object) -> str:
+    """A setting as in a shell, with what it holds unless that is a secret."""
+    name = "_".join(map(str, place))
+    shown = " (which is not shown here)" if SECRET & set(name.split("_")) else f"={value!r}"
+    return f"{prefix}{name}".upper() + shown

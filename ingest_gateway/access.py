@@ -84,6 +84,17 @@ class Access:
             raise unauthorized("expired-key", f"The API key {key.id} has expired")
         return known.callers[key.id]
 
+    def known_as(self, headers: RequestHeaders) -> str | None:
+        """For the log, who sent what is refused: the key's id, even if it has expired, or a token's subject; None for others."""
+        token = _token(headers)
+        if token is None:
+            return None
+        if self.issuer is not None and not token.startswith(f"{MARK}_"):
+            caller = self.issuer.known(token)
+            return None if caller is None else caller.producer.decode()
+        key = self._known.ring.find(token)
+        return None if key is None else key.id
+
     def sees(self, caller: Caller, stream: str) -> bool:
         """Whether a stream's contract is there for a caller: to read it, or to submit by it."""
         return not self.required or any(caller.may(verb, stream) for verb in VERBS) or self._open(stream)

@@ -161,7 +161,7 @@ class Exchange(Cycle):
             self._answer(answer(submission, placed, self._asked.wanted, self._limits))
         except Exception as unexpected:
             # The producer calls one after the other; what goes wrong with this answer is not to reach the next.
-            refusal(unexpected, self._scope["path"], self._headers, self._name)
+            self._refusal(unexpected)
             self._line.cut()
 
     async def _rescue(self, failure: NotAcknowledged) -> None:
@@ -186,7 +186,10 @@ class Exchange(Cycle):
             self._answer(answer(submission, placed, self._asked.wanted, self._limits))
 
     def _refuse(self, failure: Exception) -> None:
-        self._answer(refusal(failure, self._scope["path"], self._headers, self._name))
+        self._answer(self._refusal(failure))
+
+    def _refusal(self, failure: Exception) -> Answer:
+        return refusal(failure, self._scope["path"], self._headers, self._name, self._gateway.access)
 
     def _answer(self, made: Answer) -> None:
         status, body, extra = made

@@ -19,6 +19,7 @@ from ingest_gateway.metrics import CONTRACTS, IN_FLIGHT_BYTES, IN_FLIGHT_REQUEST
 from ingest_gateway.overload import WaitingRoom, no_room
 from ingest_gateway.problems import Problem, unavailable
 from ingest_gateway.produce import Producer
+from ingest_gateway.refused_events import RefusedEvents
 from ingest_gateway.settings import GatewaySettings
 from ingest_gateway.spool.link import Link
 from ingest_gateway.spool.spool import Spool
@@ -41,6 +42,7 @@ class Gateway:
         self.rates = _rates(settings)
         self.budget = Budget(settings.max_in_flight_bytes)
         self.mint = Uuid7()
+        self.refused = RefusedEvents()
         self.requests = 0
         self.waiting = WaitingRoom(settings.retry_after, lambda: not self.is_full)
         self.broker = Broker(lake, settings)
@@ -184,6 +186,7 @@ class Gateway:
         while True:
             await asyncio.sleep(1)
             self.flush_metrics()
+            self.refused.tell()
 
     def _count_contracts(self) -> None:
         CONTRACTS.labels("served").set(len(self.streams.served))

@@ -1,12 +1,16 @@
 """Prometheus metrics, per process or, with several workers, summed over them."""
 
+import contextlib
 import os
+from collections.abc import Iterable
+from pathlib import Path
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
+    Metric,
     disable_created_metrics,
     generate_latest,
     multiprocess,
@@ -43,6 +47,9 @@ BROKER_UP = Gauge("sluice_gateway_broker_up", "1 while Kafka answers", multiproc
 SPOOL_BYTES = Gauge(
     "sluice_gateway_spool_bytes", "Bytes of the spool on disk", multiprocess_mode="livesum"
 )  # fmt: skip
+SPOOL_LIMIT = Gauge(
+    "sluice_gateway_spool_limit_bytes", "Most bytes that the spool may have on disk", multiprocess_mode="livesum"
+)
 SPOOL_EVENTS = Gauge(
     "sluice_gateway_spool_events", "Events in the spool that Kafka does not have", multiprocess_mode="livesum"
 )
@@ -78,15 +85,36 @@ class StreamCounts:
             add(count)
 
 
+class Workers(multiprocess.MultiProcessCollector):
+    """What all workers tell: the sum of what any counted, and the state of those that live."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Raises what reading the files does."""
+        _forget_the_dead(Path(self._path))
+        return super().collect()
+
+
 def registry() -> CollectorRegistry:
     """What counts here, or, with several workers, in any of them."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return REGISTRY
     summed = CollectorRegistry()
-    multiprocess.MultiProcessCollector(summed)
+    Workers(summed)
     return summed
 
 
 def exposition() -> bytes:
     """The text that Prometheus scrapes."""
     return generate_latest(registry())
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """Nobody else would, and a worker that saw no Kafka when it died would say so for ever."""
+    for pid in {int(file.stem.rpartition("_")[2]) for file in folder.glob("gauge_live*.db")}:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            with contextlib.suppress(FileNotFoundError):  # whoever is scraped at the same time does it too
+                multiprocess.mark_process_dead(pid, str(folder))
+        except PermissionError:
+            continue  # it lives, as somebody else

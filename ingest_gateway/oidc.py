@@ -51,9 +51,8 @@ class Issuer:
 
     async def caller(self, token: str) -> Caller:
         """Whose token it is. Raises Problem 401, or 503 where the provider's keys were never to be had."""
-        known = self._checked.get(token)
-        if known is not None and known[1] > time.time():
-            return known[0]
+        if (known := self.known(token)) is not None:
+            return known
         try:
             claims = await self._claims(token)
         except jwt.PyJWTError as failure:
@@ -64,6 +63,11 @@ class Issuer:
             self._checked.clear()
         self._checked[token] = caller, float(claims["exp"]) + LEEWAY
         return caller
+
+    def known(self, token: str) -> Caller | None:
+        """Whose token it is, if it was checked already and has not expired."""
+        caller, until = self._checked.get(token, (None, 0.0))
+        return caller if until > time.time() else None
 
     async def watch(self) -> None:
         """Fetch the keys for ever: a key that the provider withdrew does not count for longer than a refresh."""

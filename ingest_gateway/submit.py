@@ -9,8 +9,9 @@ from typing import NamedTuple
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from catalog.names import H_TIME
+from catalog.names import H_PRODUCER, H_TIME
 from ingest_gateway import bodies, cloudevents, forms, problems
+from ingest_gateway.access import Access
 from ingest_gateway.acknowledge import acknowledged
 from ingest_gateway.bodies import Events
 from ingest_gateway.browsers import HEADERS
@@ -77,7 +78,7 @@ class Submit:
         except ClientGone:
             return
         except Exception as failure:
-            status, body, extra = refusal(failure, scope["path"], headers, name)
+            status, body, extra = refusal(failure, scope["path"], headers, name, self._gateway.access)
         finally:
             hold.release()
             self._gateway.leave()
@@ -143,12 +144,13 @@ def judged(
     gateway: Gateway,
     sent: list[Header],
 ) -> Submission:
-    """Judge the events, make records of the good ones. `sent`: record headers of the request."""
+    """Judge the events, make records of the good ones. `sent`: record headers of the request, as `sender` makes them."""
     refused = judge(events, served.checker, body, gateway.settings)
     count = len(events.payloads)
     good: Sequence[int] = range(count)
     if refused:
         gateway.counts(served.stream.name).refused += len(refused)
+        gateway.refused.count(served.stream.name, dict(sent)[H_PRODUCER], len(refused))
         good = [i for i in good if i not in refused]
     return Submission(served, ids, refused, good, _records(events, ids, good, served, received, sent) if good else None)
 
@@ -206,17 +208,18 @@ def answer(
     return taken.status, body, [_JSON, *limits]
 
 
-def refusal(failure: Exception, path: str, headers: RequestHeaders, request_name: str) -> Answer:
+def refusal(failure: Exception, path: str, headers: RequestHeaders, request_name: str, access: Access) -> Answer:
     """The answer to a request that failed as a whole, logged."""
     if not isinstance(failure, Problem):
         log.error(
-            "request failed", path=path, request_id=request_name, trace_id=trace_id(headers), exc_info=failure
+            "request failed", path=path, request_id=request_name, trace_id=trace_id(headers),
+            key=access.known_as(headers), exc_info=failure,
         )  # fmt: skip
         return _problem(Problem(500, "internal", "The reason is in the gateway's log"), request_name)
     if failure.slug != "overloaded":  # a line for each would make it worse; REQUESTS counts them
         (log.warning if failure.status >= 500 else log.info)(
             "request refused", status=failure.status, problem=failure.slug, path=path, request_id=request_name,
-            trace_id=trace_id(headers),
+            trace_id=trace_id(headers), key=access.known_as(headers),
         )  # fmt: skip
     return _problem(failure, request_name)
 

@@ -3,14 +3,14 @@
 import asyncio
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from catalog import names
 from catalog.kafka_offsets import topic_bounds
 from catalog.progress import Offsets
 from catalog.settings import LakeSettings
 from stream_jobs.failures import first_line
-from stream_jobs.metrics import LAG, LAG_SECONDS, OFFSET, Health
+from stream_jobs.metrics import COMMITTED, LAG, LAG_SECONDS, OFFSET, Health
 
 LOOK_EVERY = 10.0
 
@@ -21,23 +21,38 @@ class Lag:
     def __init__(self) -> None:
         self._reached: dict[str, Offsets] = {}
         self._since: dict[str, float] = {}
+        self._lock = threading.Lock()  # batches of several streams, the job's own thread and the one that looks
 
     def reached(self, stream: str, offsets: Offsets, now: float) -> None:
-        """Silver's offsets after a commit, or at the start."""
-        self._reached[stream] = dict(offsets)
-        self._since[stream] = now
-        for partition, offset in offsets.items():
-            OFFSET.labels(stream, str(partition)).set(offset)
+        """Silver's offsets after a commit, or at the start. Those of before are no step: sessions may fail one after the other."""
+        with self._lock:
+            before = self._reached.get(stream)
+            if before is None or any(offset > before.get(partition, 0) for partition, offset in offsets.items()):
+                self._since[stream] = now
+            self._reached[stream] = dict(offsets)
+            for partition, offset in offsets.items():
+                OFFSET.labels(stream, str(partition)).set(offset)
 
     def seen(self, ends: Mapping[str, Offsets], now: float) -> None:
-        """By stream, the next offset that each partition of its topic will have."""
-        for stream, of in ends.items():
-            at = self._reached.get(stream, {})
-            behind = sum(max(0, end - at.get(partition, 0)) for partition, end in of.items())
-            if not behind:
-                self._since[stream] = now
-            LAG.labels(stream).set(behind)
-            LAG_SECONDS.labels(stream).set(now - self._since.setdefault(stream, now))
+        """By stream, the next offset that each partition of its topic will have. Streams that were dropped meanwhile stay so."""
+        with self._lock:
+            for stream, of in ends.items():
+                at = self._reached.get(stream)
+                if at is None:
+                    continue
+                behind = sum(max(0, end - at.get(partition, 0)) for partition, end in of.items())
+                if not behind:
+                    self._since[stream] = now
+                LAG.labels(stream).set(behind)
+                LAG_SECONDS.labels(stream).set(now - self._since[stream])
+
+    def keep(self, streams: Collection[str]) -> None:
+        """Drop what is known and told of all others: this job does not move them on, and their lag would only grow."""
+        with self._lock:
+            for stream in self._reached.keys() - set(streams):
+                del self._reached[stream], self._since[stream]
+                for gauge in (LAG, LAG_SECONDS, OFFSET, COMMITTED):
+                    gauge.remove_by_labels({"stream": stream})
 
     def watch(self, lake: LakeSettings, health: Health) -> None:
         """Look at Kafka every few seconds, in a thread that ends with the process. `health` is told if it does not answer."""
@@ -46,7 +61,8 @@ class Lag:
     def _watch(self, lake: LakeSettings, health: Health) -> None:
         while True:
             try:
-                streams = list(self._reached)
+                with self._lock:
+                    streams = list(self._reached)
                 bounds = asyncio.run(topic_bounds(lake, map(names.topic, streams)))
                 found = {stream: bounds.get(names.topic(stream), {}) for stream in streams}
                 self.seen({s: {p: end for p, (_, end) in of.items()} for s, of in found.items()}, time.monotonic())

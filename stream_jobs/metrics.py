@@ -19,7 +19,7 @@ VIOLATIONS = Counter(
     registry=REGISTRY,
 )
 BYTES = Counter("sluice_stream_bytes_total", "Bytes of the payloads that were taken.", ["stream"], registry=REGISTRY)
-BATCHES = Counter("sluice_stream_batches_total", "Batches by outcome.", ["outcome"], registry=REGISTRY)
+BATCHES = Counter("sluice_stream_batches_total", "Batches by outcome: done, failed.", ["outcome"], registry=REGISTRY)
 PHASE = Histogram(
     "sluice_stream_phase_seconds",
     "Time that a batch spends in each phase.",

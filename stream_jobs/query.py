@@ -78,7 +78,7 @@ class Batches:
                 return len(rows)
             except BaseException as failure:
                 # Spark reports only the text of what a batch function raised; the reason must keep its type.
-                self.failure = self.failure or failure
+                self._failed(failure)
                 raise
 
     def settle(self, limit: float) -> bool:
@@ -102,9 +102,15 @@ class Batches:
                 outcomes = self._take({topic: slice_of(part) for topic, part in by_topic(rows)})
             report(outcomes, batch, time.monotonic() - started, self._lag)
         except BaseException as failure:
-            # Nobody may ever ask for this one's result: the session looks here.
-            self.failure = failure
+            # Nobody may ever ask for this one's result: the session looks at `failure`.
+            self._failed(failure)
             raise
+
+    def _failed(self, failure: BaseException) -> None:
+        """The first failure ends the query. What comes after it is the same one, or a batch that was never tried."""
+        if self.failure is None:
+            self.failure = failure
+            metrics.BATCHES.labels("failed").inc()
 
     def _take(self, slices: Mapping[str, Slice]) -> list[Outcome]:
         """What became of each stream's part. Rows of a stream that was set aside stay in Kafka: its offsets don't move."""
@@ -136,9 +142,10 @@ def report(outcomes: list[Outcome], batch: int, seconds: float, lag: Lag) -> Non
                 metrics.ROWS.labels(outcome.stream, name).inc(rows)
         for (rule, column), rows in outcome.broken.items():
             metrics.VIOLATIONS.labels(outcome.stream, rule, column).inc(rows)
-        lag.reached(outcome.stream, outcome.offsets, time.monotonic())
         metrics.BYTES.labels(outcome.stream).inc(outcome.bytes)
         metrics.COMMITTED.labels(outcome.stream).set(now.timestamp())
+        # After what is told of the commit: whom the lag knows of, it can take all of that away again.
+        lag.reached(outcome.stream, outcome.offsets, time.monotonic())
         if outcome.oldest is not None:
             metrics.FRESHNESS.labels(outcome.stream).observe(max(0.0, (now - outcome.oldest).total_seconds()))
     metrics.BATCHES.labels("done").inc()

@@ -53,6 +53,7 @@ class Job:
         self.stages = ThreadPoolExecutor(THREADS, "stage")
         self.rests = Rests()
         self.lag = Lag()
+        self.shown: set[str] = set()
         self.turns = Turns(lake)
         self.lost: set[str] = set()
         self.lease: Lease | None = None
@@ -100,6 +101,7 @@ class Job:
             self.lease.close()
         self.lease = Lease(self.lake, "stream", self.settings.lease_patience)
         while not self.lease.acquire():
+            self._show({}, {})  # each time: a batch that hung when the lease was lost may have ended since
             reason = f"; this one was paused and fenced off: {self.yielded}" if self.yielded else ""
             self.health.become("standby", f"another stream job holds the lease{reason}")
             if self.stopping.wait(1):
@@ -193,8 +195,14 @@ class Job:
         return {n: writer for n, (writer, _) in done.items()}, {names.topic(n): at for n, (_, at) in done.items()}
 
     def _show(self, contracts: Mapping[str, Stream], aside: Mapping[str, str]) -> None:
-        for name in {*contracts, *aside}:
+        """Tell what is set aside, and nothing more of streams that are gone."""
+        streams = {*contracts, *aside}
+        for name in self.shown - streams:
+            SET_ASIDE.remove(name)
+        for name in streams:
             SET_ASIDE.labels(name).set(name in aside)
+        self.shown = streams
+        self.lag.keep(streams)
         if aside:
             log.warning("set-aside", streams=dict(aside))
 

@@ -72,6 +72,11 @@ def plan(
     return chosen
 
 
+def to_merge(data: Iterable[File], target: int) -> int:
+    """How many data files would be merged into others, were there no budget. Those that are rightly left small are none of them."""
+    return sum(len(merged) for files in by_place(data).values() for merged in _merges(files, target))
+
+
 def by_place(files: Iterable[File]) -> dict[Place, list[File]]:
     """Files by partition."""
     found: dict[Place, list[File]] = {}
@@ -86,22 +91,27 @@ def _groups(
     if not all(delete.parquet for delete in deletes):
         return
     worn = [file for file in files if file.parquet and dead.get(file.path, 0) > DEAD * file.rows][:FEWEST]
-    small = [file for file in files if file.parquet and file.size < FULL * target and file not in worn]
-    merged = _alike(small, target)
+    merges = _merges([file for file in files if file not in worn], target)
+    merged = next(merges, [])
     # Delete files that are left by a compaction are one for each data file that has dead rows.
     needed = sum(dead.get(file.path, 0) > 0 for file in files)
     if merged or worn or len(deletes) >= needed + FEWEST_DELETES:
         yield Group(place, (*merged, *worn), tuple(deletes))
-    while merged:
-        small = [file for file in small if file not in set(merged)]
-        if merged := _alike(small, target):
-            yield Group(place, tuple(merged), tuple(deletes))
+    for more in merges:
+        yield Group(place, tuple(more), tuple(deletes))
 
 
-def _alike(files: Sequence[File], target: int) -> list[File]:
+def _merges(files: Iterable[File], target: int) -> Iterator[list[File]]:
+    """The small ones of a partition's files, by what becomes one file each."""
+    small = sorted((file for file in files if file.parquet and file.size < FULL * target), key=lambda file: file.size)
+    while merged := _alike(small, target):
+        yield merged
+        small = small[len(merged) :]
+
+
+def _alike(ordered: list[File], target: int) -> list[File]:
     """The smallest files of which each is not much larger than all before it together, and what is smaller still; together no
-    more than the target. None if they are few."""
-    ordered = sorted(files, key=lambda file: file.size)
+    more than the target. None if they are few. `ordered` is by size."""
     start = total = 0
     for place, file in enumerate(ordered):
         if total + file.size > target or (file.size > TINY and file.size * RATIO > total > 0):

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from pyiceberg.exceptions import NoSuchTableError
 
 from catalog import exposition
-from catalog.maintenance.compaction import FULL, MIB
+from catalog.maintenance.compaction import MIB, to_merge
 from catalog.maintenance.orphans import listed
 from catalog.maintenance.tools import Done, Tools
 
@@ -18,7 +18,12 @@ from catalog.maintenance.tools import Done, Tools
 SETTLED = 600
 REGISTRY = CollectorRegistry()
 FILES = Gauge("sluice_maintenance_files", "Data files of a table.", ["table"], registry=REGISTRY)
-SMALL = Gauge("sluice_maintenance_small_files", "Data files that may be merged.", ["table"], registry=REGISTRY)
+SMALL = Gauge(
+    "sluice_maintenance_small_files",
+    "Data files that compaction would merge now; a few of each partition are rightly left small, and are not counted.",
+    ["table"],
+    registry=REGISTRY,
+)
 SETTLED_FILES = Gauge(
     "sluice_maintenance_settled_files",
     "Data files older than ten minutes in the partition that has most of them.",
@@ -51,9 +56,8 @@ def observe(tools: Tools, identifier: str, *, with_metadata: bool) -> None:
         return
     if with_metadata:
         METADATA.labels(identifier).set(listed(tools.files, table.location(), timedelta(0)).metadata_bytes)
-    full = FULL * tools.settings.target_mib * MIB
     FILES.labels(identifier).set(len(found.data))
-    SMALL.labels(identifier).set(sum(file.size < full for file in found.data))
+    SMALL.labels(identifier).set(to_merge(found.data, tools.settings.target_mib * MIB))
     SETTLED_FILES.labels(identifier).set(found.most_in_partition(int((time.time() - SETTLED) * 1000)))
     DELETES.labels(identifier).set(len(found.deletes))
     BYTES.labels(identifier).set(found.bytes)

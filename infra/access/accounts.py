@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from catalog.names import BRONZE, GOLD, OPS, QUARANTINE, SILVER
@@ -46,20 +47,20 @@ class AdminSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SLUICE_", frozen=True, extra="ignore")
 
-    admin_catalog_uri: str = ""
+    admin_catalog_uri: str = Field(default="", repr=False)
     admin_s3_access_key: str = ""
-    admin_s3_secret_key: str = ""
+    admin_s3_secret_key: str = Field(default="", repr=False)
     admin_kafka_user: str = ""
-    admin_kafka_password: str = ""
+    admin_kafka_password: str = Field(default="", repr=False)
     admin_kafka_mechanism: str = "SCRAM-SHA-512"
-    password_sluice: str = ""
-    password_gateway: str = ""
-    password_stream: str = ""
-    password_maintenance: str = ""
-    password_verify: str = ""
-    password_trino: str = ""
-    password_reader: str = ""
-    password_explorer: str = ""
+    password_sluice: str = Field(default="", repr=False)
+    password_gateway: str = Field(default="", repr=False)
+    password_stream: str = Field(default="", repr=False)
+    password_maintenance: str = Field(default="", repr=False)
+    password_verify: str = Field(default="", repr=False)
+    password_trino: str = Field(default="", repr=False)
+    password_reader: str = Field(default="", repr=False)
+    password_explorer: str = Field(default="", repr=False)
 
     @property
     def passwords(self) -> dict[str, str]:

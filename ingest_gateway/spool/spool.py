@@ -19,6 +19,7 @@ from ingest_gateway.metrics import (
     SPOOL_DISK,
     SPOOL_DISK_FREE,
     SPOOL_EVENTS,
+    SPOOL_LIMIT,
     SPOOL_OLDEST,
 )
 from ingest_gateway.records import Records
@@ -72,6 +73,7 @@ class Spool:
 
     async def start(self) -> None:
         """Take a folder, and over whatever dead processes left. Raises SluiceError or OSError."""
+        SPOOL_LIMIT.set(self.space.limit)
         await self._run(folders.prepare, self._root)
         self._slot = await self._run(folders.claim, self._root)
         self._take_in(await self._run(_recover, self._slot))

@@ -8,6 +8,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -41,12 +42,17 @@ def add(path: Path, *scopes: str, expires: datetime | None = None) -> tuple[ApiK
     return key, text
 
 
+def secret_of(text: str) -> str:
+    """Without the mark and the id. It may have underscores of its own."""
+    return text.split("_", 2)[2]
+
+
 def test_a_key_is_kept_as_a_hash_and_found_by_its_text(path: Path) -> None:
     key, text = add(path, "submit:orders")
     content = path.read_text()
     assert text.startswith(f"sluice_{key.id}_")
     assert text not in content
-    assert text.rpartition("_")[2] not in content
+    assert secret_of(text) not in content
     assert path.stat().st_mode & 0o077 == 0
     ring = read_keys(path)
     assert ring.find(text) == key
@@ -194,6 +200,30 @@ def test_who_gets_in(path: Path, gate: Asked) -> None:
     assert problem(gate.post("nothing", authorization=f"Bearer {writer}")) == (403, "no-scope")
 
 
+def test_whose_request_was_refused_is_in_the_log_and_no_secret(
+    path: Path, gate: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, text = add(path, "submit:orders")
+    old, expired = add(path, "submit:orders", expires=now() - timedelta(seconds=1))
+    assert gate.access.poll()
+    log = Mock()
+    monkeypatch.setattr("ingest_gateway.submit.log", log)
+    gate.post("orders", x_api_key=text)  # Kafka is away
+    gate.post("users2", x_api_key=text)
+    gate.post("orders", authorization=f"Bearer {expired}")
+    gate.post("orders", x_api_key=f"sluice_{writer.id}_{secret_of(expired)}")
+    gate.post("orders")
+    told = [call for call in log.mock_calls if call.args == ("request refused",)]
+    assert [(call.kwargs["problem"], call.kwargs["key"]) for call in told] == [
+        ("broker-away", writer.id),
+        ("no-scope", writer.id),
+        ("expired-key", old.id),
+        ("unknown-key", None),  # who knows an id alone is somebody else
+        ("no-key", None),
+    ]
+    assert not any(secret in str(log.mock_calls) for secret in map(secret_of, (text, expired)))
+
+
 def test_anonymous_submission_is_for_streams_whose_contract_allows_it(path: Path, gate: Asked) -> None:
     _, other = add(path, "submit:orders")
     gate.access.poll()
@@ -317,7 +347,7 @@ class TestCommand:
         assert made["scopes"] == ["submit:*"]
         listed = self.run("list", "--json")
         assert [k["name"] for k in json.loads(listed)] == ["checkout", "other"]
-        assert made["key"].rpartition("_")[2] not in listed + self.run("list")
+        assert secret_of(made["key"]) not in listed + self.run("list")
         self.run("revoke", key.id)
         assert [k["id"] for k in json.loads(self.run("list", "--json"))] == [made["id"]]
         self.run("revoke", made["id"], "--after", "1h")

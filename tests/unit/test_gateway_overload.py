@@ -1,6 +1,7 @@
 """Where there is no room: who waits comes in in turn, or is refused in time; the answer that is made once is the usual one."""
 
 import asyncio
+from unittest.mock import Mock
 
 import orjson
 import pytest
@@ -17,7 +18,7 @@ LIMIT = 10.0  # seconds
 @pytest.mark.parametrize("name", ["r-1", "x" * 64, "100%"])
 def test_the_answer_is_a_problem_document_with_the_requests_name(name: str) -> None:
     head, body = Refusal(7).answer(name)
-    status, expected, headers = refusal(no_room(7), "/v1/streams/orders/events", RequestHeaders([]), name)
+    status, expected, headers = refusal(no_room(7), "/v1/streams/orders/events", RequestHeaders([]), name, Mock())
     lines = [*headers, *HEADERS, (b"content-length", b"%d" % len(expected)), (b"x-request-id", name.encode())]
     assert status == 503
     assert orjson.loads(body) == orjson.loads(expected)

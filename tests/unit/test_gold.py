@@ -1,11 +1,14 @@
 """The gold project without a server: it parses, says what everything is, and leaves out what silver does not have."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from unittest.mock import Mock
 
 import pytest
 
-from catalog import gold_metrics
+from catalog import gold_metrics, gold_refresh
 from catalog.errors import SluiceError
 from catalog.gold_project import PROJECT, GoldProject, GoldResult, Node
 from catalog.gold_refresh import GoldSettings, Refresher, keep_fresh
@@ -88,6 +91,65 @@ def test_what_failed_is_told_until_it_is_mended() -> None:
     assert sample("sluice_gold_failed_nodes", work="tested") == 2
     gold_metrics.done("tested", GoldResult(), 2.0)
     assert sample("sluice_gold_failed_nodes", work="tested") == 0
+
+
+class Silver:
+    """What a refresher sees and does, without Trino and dbt: `now` are silver's snapshots, `broken` what fails to build."""
+
+    def __init__(self, patched: pytest.MonkeyPatch) -> None:
+        self.now = {"orders": 0}
+        self.broken = False
+        self.tests: list[float] = []  # when they ran
+        self.passed = True
+        self.clock = 0.0
+        patched.setattr(gold_refresh, "silver_tables", lambda _: {"orders"})
+        patched.setattr(gold_refresh, "snapshots", lambda *_: dict(self.now))
+        patched.setattr(gold_refresh, "build", lambda *_, **__: self.result("error") if self.broken else GoldResult())
+        patched.setattr(gold_refresh, "refresh", lambda *_: GoldResult())
+        project = Mock(sources=lambda: {"orders"}, watched=lambda: {"orders"}, run=self.test)
+        pace = read_settings(GoldSettings)
+        assert pace.gold_test_interval == 3600
+        self.refresher = Refresher(read_settings(LakeSettings), pace, project, lambda: self.clock)
+
+    def result(self, status: str) -> GoldResult:
+        return GoldResult((Node("revenue", "model", status, 1.0),))
+
+    def test(self, *_: object, **__: object) -> GoldResult:
+        self.tests.append(self.clock)
+        self.clock += 60
+        return GoldResult() if self.passed else self.result("fail")
+
+
+def test_a_lake_that_changes_all_the_time_is_tested_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    silver = Silver(monkeypatch)
+    for commit in range(300):
+        silver.now = {"orders": commit}
+        silver.refresher.round()
+        silver.clock += 30
+    assert len(silver.tests) == 3
+    assert all(later - earlier >= 3600 for earlier, later in pairwise(silver.tests))
+
+
+def test_what_is_not_built_is_not_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    silver = Silver(monkeypatch)
+    silver.broken = True
+    silver.refresher.round()
+    assert not silver.tests
+    silver.broken = False
+    silver.refresher.round()
+    assert len(silver.tests) == 1
+
+
+def test_when_gold_was_tested_is_told_whatever_came_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    gold_metrics.done("built", GoldResult(), 1.0)
+    gold_metrics.TESTED.set(0)
+    silver = Silver(monkeypatch)
+    silver.passed = False
+    began = time.time()
+    silver.refresher.round()
+    assert (sample("sluice_gold_tested_timestamp_seconds") or 0) >= began
+    assert sample("sluice_gold_failed_nodes", work="tested") == 1
+    assert (sample("sluice_gold_checked_timestamp_seconds") or 0) >= began
 
 
 def test_trino_being_away_is_told_and_gold_ages(project: GoldProject) -> None:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from itertools import count
+from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog.maintenance import rounds, work
-from catalog.maintenance.compaction import FEWEST, FEWEST_DELETES, MIB, TINY, File, Group, plan
+from catalog.maintenance import metrics, rounds, work
+from catalog.maintenance.compaction import FEWEST, FEWEST_DELETES, MIB, TINY, File, Group, plan, to_merge
 from catalog.maintenance.expiry import KEEP, SLACK, Commit, Cut, cut
+from catalog.maintenance.inventory import Inventory
 from catalog.maintenance.replace import carry
 from catalog.maintenance.rewrite import Merged, Moved
 from catalog.maintenance.tools import FAILED, Done, Tools
@@ -130,6 +132,23 @@ def test_delete_files_of_a_partition_without_data_go() -> None:
     assert (group.place, len(group.deletes)) == ((0, (7,)), 1)
 
 
+def test_small_files_that_are_rightly_left_count_for_nothing_however_old_the_table() -> None:
+    """Four a day, and others of which each is much larger than all before it."""
+    left = [*(20_000 for _ in range(FEWEST - 1)), *(2 * MIB * 2**n for n in range(5))]
+    days = [file(size, place=day) for day in range(365) for size in left]
+    assert plan(days, [], {}, 128 * MIB, 256 * MIB) == []
+    assert to_merge(days, 128 * MIB) == 0
+    behind = [*(file(20_000, place=7) for _ in range(3)), *(file(2 * MIB, place=400) for _ in range(100))]
+    assert to_merge([*days, *behind], 128 * MIB) == len(behind) + FEWEST - 1
+    assert to_merge([file(20_000, parquet=False) for _ in range(10)], 128 * MIB) == 0
+
+
+@given(st.lists(st.tuples(st.integers(1, 200 * MIB), st.integers(0, 2)), max_size=60))
+def test_what_is_told_to_be_merged_is_what_a_round_without_a_budget_merges(sizes: list[tuple[int, int]]) -> None:
+    files = [file(size, place=place) for size, place in sizes]
+    assert to_merge(files, 128 * MIB) == sum(merged(plan(files, [], {}, 128 * MIB, 10**12)))
+
+
 @pytest.mark.parametrize("size", [5_000, 60_000, 400_000, 3_000_000])
 def test_hours_of_a_file_a_second_stays_few_files_at_a_bounded_price(size: int) -> None:
     """A round a minute. After each, few files are left; a byte is rewritten about as often as the table doubles."""
@@ -191,3 +210,16 @@ def test_a_table_that_fails_does_not_stop_the_others_but_the_end_of_memory_does(
     assert [(one.table, one.outcome) for one in done] == [("silver.broken", FAILED), ("silver.other", FAILED)]
     with pytest.raises(MemoryError):
         rounds.one_round(tools, ["silver.large", "silver.other"], lambda _: False)
+
+
+def test_the_gauge_of_small_files_tells_what_compaction_would_merge() -> None:
+    left = [file(20_000, place=day) for day in range(30) for _ in range(FEWEST - 1)]
+    table = Mock(snapshots=Mock(return_value=[]))
+    inventory = Inventory(1, (*left, *(file(20_000, place=99) for _ in range(FEWEST))))
+    tools: Any = Mock(load=Mock(return_value=(table, inventory)), settings=Mock(target_mib=128))
+    metrics.observe(tools, "silver.observed", with_metadata=False)
+    told = {
+        name: metrics.REGISTRY.get_sample_value(f"sluice_maintenance_{name}", {"table": "silver.observed"})
+        for name in ("files", "small_files")
+    }
+    assert told == {"files": 31 * (FEWEST - 1) + 1, "small_files": FEWEST}

@@ -74,7 +74,7 @@ class _Job:
             for sample in family.samples:
                 if sample.name == "sluice_stream_lag_records":
                     found["lag"] += sample.value
-                elif sample.name == "sluice_stream_batches_total":
+                elif sample.name == "sluice_stream_batches_total" and sample.labels["outcome"] == "done":
                     found["batches"] += sample.value
                 elif sample.name == "sluice_stream_phase_seconds_sum":
                     found[sample.labels["phase"]] = sample.value
