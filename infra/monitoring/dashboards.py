@@ -14,18 +14,19 @@ OPERATOR_RULES = HERE.parents[1] / "k8s" / "components" / "monitoring" / "rules.
 
 @dataclass(frozen=True)
 class Panel:
-    """A time series; `series` are (expression, legend). `unit` is Grafana's."""
+    """A time series; `series` are (expression, legend). `unit` is Grafana's; no value below `least` is drawn."""
 
     title: str
     unit: str
     series: tuple[tuple[str, str], ...]
+    least: float | None = 0
 
 
 DASHBOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
     "ingest": (
         "Ingest",
         (
-            Panel("Events", "evps", (("sum by (stream, verdict) (rate(sluice_gateway_events_total[$__rate_interval]))",
+            Panel("Events", "eps", (("sum by (stream, verdict) (rate(sluice_gateway_events_total[$__rate_interval]))",
                                       "{{stream}} {{verdict}}"),)),
             Panel("Bytes", "Bps",
                   (("sum by (stream) (rate(sluice_gateway_received_bytes_total[$__rate_interval]))", "{{stream}}"),)),
@@ -45,10 +46,11 @@ DASHBOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
             Panel("Connections that were ended", "ops",
                   (("sum by (reason) (rate(sluice_gateway_turned_away_total[$__rate_interval]))", "{{reason}}"),)),
             Panel("Kafka answers", "bool", (("min by (instance) (sluice_gateway_broker_up)", "{{instance}}"),)),
-            Panel("Spool", "bytes", (("sum by (instance) (sluice_gateway_spool_bytes)", "{{instance}}"),)),
+            Panel("Spool", "bytes", (("sum by (instance) (sluice_gateway_spool_bytes)", "{{instance}}"),
+                                     ("sum by (instance) (sluice_gateway_spool_limit_bytes)", "{{instance}}, at most"))),
             Panel("Events in the spool, and drained a second", "short",
                   (("sum(sluice_gateway_spool_events)", "waiting"),
-                   ("max(sluice_gateway_spool_aside_events)", "refused by Kafka"),
+                   ("sum(sluice_gateway_spool_aside_events)", "refused by Kafka"),
                    ("sum(rate(sluice_gateway_spool_drained_events_total[$__rate_interval]))", "drained"))),
             Panel("Oldest event in the spool", "s", (("max(sluice_gateway_spool_oldest_age_seconds)", "age"),)),
             Panel("Free on the spool's disk", "percentunit",
@@ -58,7 +60,7 @@ DASHBOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
     "stream": (
         "Stream",
         (
-            Panel("Rows", "rps", (("sum by (stream, outcome) (rate(sluice_stream_rows_total[$__rate_interval]))",
+            Panel("Rows", "rowsps", (("sum by (stream, outcome) (rate(sluice_stream_rows_total[$__rate_interval]))",
                                    "{{stream}} {{outcome}}"),)),
             Panel("Bytes", "Bps", (("sum by (stream) (rate(sluice_stream_bytes_total[$__rate_interval]))", "{{stream}}"),)),
             Panel("Receipt to silver, p95", "s", (("stream:sluice_stream_freshness_seconds:p95_5m", "{{stream}}"),)),
@@ -101,6 +103,7 @@ DASHBOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
                 ("sluice_gold_trino_up", "Trino"), ('up{job="ui"}', "explorer"), ('up{job="gold"}', "gold"))),
             Panel("Since gold was seen to hold what silver holds", "s",
                   (("time() - sluice_gold_checked_timestamp_seconds", "age"),)),
+            Panel("Since gold's tests ran", "s", (("time() - sluice_gold_tested_timestamp_seconds", "age"),)),
             Panel("Work on gold", "ops", (("sum by (work) (rate(sluice_gold_work_seconds_count[$__rate_interval]))", "{{work}}"),)),
             Panel("Time of it, p95", "s", (
                 ("histogram_quantile(0.95, sum by (le, work) (rate(sluice_gold_work_seconds_bucket[$__rate_interval])))",
@@ -109,7 +112,8 @@ DASHBOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
             Panel("People in the explorer", "short", (('active_sessions{job="ui"}', "sessions"),)),
             Panel("What the explorer holds", "bytes", (('sum(cache_memory_bytes{job="ui"})', "caches"),)),
             Panel("Free on watched disks", "percentunit", (("sluice_disk_free_bytes / sluice_disk_bytes", "{{path}}"),)),
-            Panel("Until a certificate ends", "s", (("sluice_certificate_expires_timestamp_seconds - time()", "{{path}}"),)),
+            Panel("Until a certificate ends", "s",
+                  (("sluice_certificate_expires_timestamp_seconds - time()", "{{path}}"),), least=None),
         ),
     ),
     "quality": (
@@ -121,10 +125,10 @@ DASHBOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
             Panel("Quarantined", "percentunit", (
                 ('sum by (stream) (stream_outcome:sluice_stream_rows:rate5m{outcome="quarantine"})'
                  " / sum by (stream) (stream_outcome:sluice_stream_rows:rate5m)", "{{stream}}"),)),
-            Panel("Rows that break a rule", "rps",
+            Panel("Rows that break a rule", "rowsps",
                   (("sum by (stream, rule, column) (rate(sluice_stream_violations_total[$__rate_interval]))",
                     "{{stream}} {{rule}} {{column}}"),)),
-            Panel("Repeats that were dropped", "rps",
+            Panel("Repeats that were dropped", "rowsps",
                   (('stream_outcome:sluice_stream_rows:rate5m{outcome="duplicates"}', "{{stream}}"),)),
             Panel("Contracts", "short", (("max by (state) (sluice_gateway_contracts)", "{{state}}"),)),
         ),
@@ -155,7 +159,7 @@ def _panel(place: int, panel: Panel) -> dict[str, Any]:
         "title": panel.title,
         "datasource": source,
         "gridPos": {"x": 12 * (place % 2), "y": 8 * (place // 2), "w": 12, "h": 8},
-        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
+        "fieldConfig": {"defaults": {"unit": panel.unit, "min": panel.least}, "overrides": []},
         "targets": [
             {"refId": chr(ord("A") + n), "datasource": source, "expr": expression, "legendFormat": legend}
             for n, (expression, legend) in enumerate(panel.series)

@@ -25,6 +25,7 @@ PROMETHEUS = FOLDER / "prometheus"
 # What Prometheus itself, Streamlit, the cluster or cert-manager export.
 FOREIGN = {
     "up", "active_sessions", "cache_memory_bytes", "kube_job_failed",
+    "kube_job_status_start_time", "kube_cronjob_status_last_successful_time",
     "kubelet_volume_stats_available_bytes", "kubelet_volume_stats_capacity_bytes",
     "certmanager_certificate_expiration_timestamp_seconds",
 }  # fmt: skip
@@ -32,9 +33,14 @@ Series = dict[str, str]
 EVENTS = 'sluice_gateway_events_total{stream="orders",verdict="%s"}'
 ROWS = 'sluice_stream_rows_total{stream="orders",outcome="%s"}'
 SPOOL = 'sluice_gateway_spool_%s{instance="gateway-0"}'
+LEFT = 'sluice_gateway_spool_events{pod="%s",instance="%s"}'
+STARTED = 'kube_job_status_start_time{namespace="sluice",job_name="%s"}'
+FAILED = 'kube_job_failed{namespace="sluice",job_name="%s"}'
+SUCCEEDED = 'kube_cronjob_status_last_successful_time{namespace="sluice",cronjob="%s"}'
 ANSWERS = 'sluice_gateway_request_seconds_count{status="%s"}'
 TIMES = 'sluice_gateway_request_seconds_bucket{status="202",le="%s"}'
 FRESH = 'sluice_stream_freshness_seconds_bucket{stream="orders",le="%s"}'
+CHECKED_AT = 'sluice_verify_checked_timestamp_seconds{stream="orders"}'
 VOLUME = 'kubelet_volume_stats_%s_bytes{namespace="sluice",persistentvolumeclaim="spool-gateway-0"}'
 CERTIFICATE = 'certmanager_certificate_expiration_timestamp_seconds{namespace="sluice",name="sluice-tls"}'
 BROKEN = 'sluice_stream_violations_total{stream="orders",rule="type",column="quantity"}'
@@ -57,7 +63,15 @@ CASES: dict[str, tuple[Series, Series]] = {
         {'sluice_gateway_broker_up{instance="a"}': "1x30", 'sluice_gateway_broker_up{instance="b"}': "1x28 0x2"},
     ),
     "SpoolOld": ({SPOOL % "oldest_age_seconds": "0+60x30"}, {SPOOL % "oldest_age_seconds": "200x30"}),
-    "SpoolDeep": ({SPOOL % "bytes": "0+50000000x30"}, {SPOOL % "bytes": "400000000x30"}),
+    "SpoolDeep": (
+        {SPOOL % "bytes": "0+30000000x30", SPOOL % "limit_bytes": "1000000000x30"},
+        {SPOOL % "bytes": "500000000x30", SPOOL % "limit_bytes": "1000000000x30"},
+    ),
+    "SpoolLeft": (
+        {LEFT % ("gateway-3", "a"): "7x10 _x20", LEFT % ("gateway-0", "b"): "0x30"},
+        # Another pod of the name has come back, whatever its address.
+        {LEFT % ("gateway-3", "a"): "7x10 _x20", LEFT % ("gateway-3", "c"): "_x12 0x18"},
+    ),
     "EventsAside": ({"sluice_gateway_spool_aside_events": "1x30"}, {"sluice_gateway_spool_aside_events": "0x30"}),
     "EventsTurnedAway": ({EVENTS % "failed": "0+3x30"}, {EVENTS % "failed": "3x30", EVENTS % "refused": "0+9x30"}),
     "ContractBroken": (
@@ -105,7 +119,7 @@ CASES: dict[str, tuple[Series, Series]] = {
     ),
     "ExplorerDown": ({'up{job="ui"}': "0x30"}, {'up{job="ui"}': "1x26 0x4"}),
     "MaintenanceStopped": (
-        {"sluice_maintenance_last_round_timestamp_seconds": "0x60"},
+        {"sluice_maintenance_last_round_timestamp_seconds": "0x60", 'up{job="maintenance"}': "1x60"},
         {"sluice_maintenance_last_round_timestamp_seconds": "0+60x60", 'up{job="maintenance"}': "1x60"},
     ),
     "TableManyFiles": (
@@ -119,15 +133,15 @@ CASES: dict[str, tuple[Series, Series]] = {
     ),
     "VerifyStopped": (
         {'sluice_verify_checked_timestamp_seconds{stream="orders"}': "0x60"},
-        {'sluice_verify_checked_timestamp_seconds{stream="orders"}': "0+60x60"},
+        {'sluice_verify_checked_timestamp_seconds{stream="orders"}': "0+60x60", 'up{job="verify"}': "1x60"},
     ),
     "VerifyFailed": (
-        {'kube_job_failed{namespace="sluice",job_name="verify-1"}': "1x30"},
-        {'kube_job_failed{namespace="sluice",job_name="verify-1"}': "0x30", 'kube_job_failed{job_name="other"}': "1x30"},
+        {FAILED % "verify-1": "1x30", STARTED % "verify-1": "0x30"},
+        {FAILED % "verify-1": "0x30", FAILED % "other": "1x30", STARTED % "other": "0x30", SUCCEEDED % "verify": "0x30"},
     ),
     "CheckFailed": (
-        {'kube_job_failed{namespace="sluice",job_name="check-1"}': "1x30"},
-        {'kube_job_failed{namespace="sluice",job_name="check-1"}': "0x30", 'kube_job_failed{job_name="other"}': "1x30"},
+        {FAILED % "check-1": "1x30", STARTED % "check-1": "0x30"},
+        {FAILED % "check-1": "0x30", FAILED % "other": "1x30", STARTED % "other": "0x30", SUCCEEDED % "check": "0x30"},
     ),
     "DiskFills": (
         {VOLUME % "available": "10x30", VOLUME % "capacity": "100x30"},
@@ -137,6 +151,27 @@ CASES: dict[str, tuple[Series, Series]] = {
 }  # fmt: skip
 # Further series with which an alert fires or doesn't, where it looks at several metrics.
 MORE: tuple[tuple[str, Series, bool], ...] = (
+    # Where targets are discovered, a part without a pod has no `up`.
+    ("GatewayDown", {'up{job="gateway"}': "1x10 _x20"}, True),
+    ("StreamDown", {'up{job="stream"}': "1x10 _x20"}, True),
+    ("ExplorerDown", {'up{job="ui"}': "1x10 _x20"}, True),
+    ("GoldStale", {'up{job="gold"}': "1x10 _x50"}, True),
+    ("MaintenanceStopped", {'up{job="maintenance"}': "1x10 _x50"}, True),
+    ("VerifyStopped", {'up{job="verify-watch"}': "1x10 0x50", CHECKED_AT: "0+60x60"}, True),
+    ("VerifyStopped", {CHECKED_AT: "0+60x10 _x50"}, True),
+    ("EventsTurnedAway", {EVENTS % "failed": "0x28 1x2"}, False),  # one event, which its sender repeats
+    ("StreamWaits", {"sluice_stream_running": "0 0 1 " * 10 + "0"}, True),  # it fails again and again
+    ("StreamWaits", {"sluice_stream_running": "1x15 0 0 1x13"}, False),
+    ("StreamSetAside", {'sluice_stream_set_aside{stream="orders"}': "1 1 0 " * 10 + "1"}, True),
+    ("BrokerAway", {'sluice_gateway_broker_up{instance="a"}': "0x30"}, True),
+    ("SpoolLeft", {"sluice_gateway_spool_events": "7x10 _x20"}, True),  # natively
+    ("SpoolLeft", {LEFT % ("gateway-3", "a"): "0x10 _x20"}, False),
+    # Yesterday's failure is no news; a proof that was not made is.
+    ("VerifyFailed", {FAILED % "verify-1": "1x30", STARTED % "verify-1": "-7200x30"}, False),
+    ("VerifyFailed", {SUCCEEDED % "verify": "-10800x30"}, True),
+    ("CheckFailed", {FAILED % "check-1": "1x30", STARTED % "check-1": "-93600x30"}, False),
+    ("CheckFailed", {SUCCEEDED % "check": "-180000x30"}, True),
+    ("CertificateEnds", {CERTIFICATE.replace("namespace", "exported_namespace"): "864000x90"}, True),
     ("DiskFills", {DISK % "free_": "14x30", DISK % "": "100x30"}, True),
     ("DiskFills", {SPOOL_DISK % "free_": "14x30", SPOOL_DISK % "": "100x30"}, True),
     ("DiskFills", {SPOOL_DISK % "free_": "0x30", SPOOL_DISK % "": "0x30"}, False),  # no spool
@@ -244,6 +279,17 @@ def case(name: str, series: Series, fires: bool) -> dict[str, Any]:
     return {"interval": "1m", "input_series": values, "promql_expr_test": [{**fired, "exp_samples": samples}]}
 
 
+def run_promtool_tests(tests: list[dict[str, Any]], folder: Path) -> None:
+    document = {
+        "rule_files": [str(file) for file in sorted((PROMETHEUS / "rules").glob("*.yaml"))],
+        "evaluation_interval": "1m",
+        "tests": tests,
+    }
+    (folder / "tests.yaml").write_text(yaml.safe_dump(document))
+    done = promtool("test", "rules", "tests.yaml", folder=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_alerts_fire_when_they_should_and_not_otherwise(tmp_path: Path) -> None:
     tests = [
         case(name, series, fires)
@@ -251,14 +297,7 @@ def test_alerts_fire_when_they_should_and_not_otherwise(tmp_path: Path) -> None:
         for series, fires in zip(both, (True, False), strict=True)
     ]
     tests += [case(name, series, fires) for name, series, fires in MORE]
-    document = {
-        "rule_files": [str(file) for file in sorted((PROMETHEUS / "rules").glob("*.yaml"))],
-        "evaluation_interval": "1m",
-        "tests": tests,
-    }
-    (tmp_path / "tests.yaml").write_text(yaml.safe_dump(document))
-    done = promtool("test", "rules", "tests.yaml", folder=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_promtool_tests(tests, tmp_path)
 
 
 def test_prometheus_takes_its_configuration() -> None:
@@ -288,3 +327,30 @@ def test_what_is_written_from_the_description_is_up_to_date() -> None:
         file = FOLDER / "grafana" / "dashboards" / f"{name}.json"
         assert json.loads(file.read_text()) == dashboards.dashboard(name), "run `python -m infra.monitoring.dashboards`"
     assert dashboards.OPERATOR_RULES.read_text() == dashboards.operator_rules(), "the same"
+
+
+def test_only_what_reaches_no_broker_at_all_silences_the_stream_job(tmp_path: Path) -> None:
+    """The scope that Alertmanager's inhibition asks for is one that the alert has."""
+    document = yaml.safe_load((FOLDER / "alertmanager" / "alertmanager.yaml").read_text())
+    (inhibition,) = (one for one in document["inhibit_rules"] if 'alertname="BrokerAway"' in one["source_matchers"])
+    assert inhibition["source_matchers"][1:] == ['scope="every gateway"']
+    assert "SpoolDeep" not in inhibition["target_matchers"][0]
+    answers = {"every gateway": ("0x30", "0x30"), "some gateways": ("1x30", "0x30")}
+    tests = [
+        {
+            "interval": "1m",
+            "input_series": [
+                {"series": f'sluice_gateway_broker_up{{instance="{name}"}}', "values": values}
+                for name, values in zip("ab", both, strict=True)
+            ],
+            "promql_expr_test": [
+                {
+                    "expr": f'count(ALERTS{{alertname="BrokerAway",alertstate="firing",scope="{scope}"}})',
+                    "eval_time": "30m",
+                    "exp_samples": [{"labels": "{}", "value": 1}],
+                }
+            ],
+        }
+        for scope, both in answers.items()
+    ]
+    run_promtool_tests(tests, tmp_path)
