@@ -1,6 +1,7 @@
 """Roles in the catalog's database: who may look at the tables' pointers, and whose tables each may move on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import psycopg
 from psycopg import sql
@@ -18,30 +19,50 @@ LEASEHOLDERS = (OPERATOR, "stream", "maintenance")
 def make_roles(uri: str, passwords: Mapping[str, str]) -> None:
     """Make or renew the roles that have a password, and what each may do. `uri` is a superuser's. Raises SluiceError."""
     accounts = [account for account in AT_TABLES if account.name in passwords]
+    with _administration(uri) as connection:
+        for account in accounts:
+            if account.name != OPERATOR:  # made with the database, which it owns
+                _make(connection, account.name, passwords[account.name])
+        _close_to_others(connection)
+        for account in accounts:
+            if account.name != OPERATOR:
+                _grant(connection, account)
+        for name in {account.name for account in accounts} & set(LEASEHOLDERS):
+            connection.execute(sql.SQL("grant pg_read_all_stats, pg_signal_backend to {}").format(sql.Identifier(name)))
+
+
+def renew_owner(uri: str, passwords: Mapping[str, str]) -> None:
+    """Give the database's owner, if it has a password here, that one: it may be another than the database was made with.
+
+    Before anything is done as the owner. `uri` is a superuser's. Raises SluiceError.
+    """
+    if OPERATOR not in passwords:
+        return
+    with _administration(uri) as connection:
+        if _known(connection, OPERATOR):
+            role, password = sql.Identifier(OPERATOR), sql.Literal(passwords[OPERATOR])
+            connection.execute(sql.SQL("alter role {} password {}").format(role, password))
+
+
+@contextmanager
+def _administration(uri: str) -> Iterator[psycopg.Connection]:
+    """One transaction, for one at a time: two that changed roles at once would be in each other's way."""
     try:
         with psycopg.connect(uri, connect_timeout=10) as connection:
-            # Two that make them at once would be in each other's way.
             connection.execute("select pg_advisory_xact_lock(hashtext('sluice-accounts'))")
-            for account in accounts:
-                if account.name != OPERATOR:  # made with the database, which it owns
-                    _make(connection, account.name, passwords[account.name])
-            _close_to_others(connection)
-            for account in accounts:
-                if account.name != OPERATOR:
-                    _grant(connection, account)
-            for name in {account.name for account in accounts} & set(LEASEHOLDERS):
-                connection.execute(
-                    sql.SQL("grant pg_read_all_stats, pg_signal_backend to {}").format(sql.Identifier(name))
-                )
+            yield connection
     except psycopg.Error as failure:
         raise SluiceError(f"{database_refusal(uri, failure)}: check SLUICE_ADMIN_CATALOG_URI") from None
 
 
+def _known(connection: psycopg.Connection, name: str) -> bool:
+    return connection.execute("select 1 from pg_roles where rolname = %s", (name,)).fetchone() is not None
+
+
 def _make(connection: psycopg.Connection, name: str, password: str) -> None:
-    known = connection.execute("select 1 from pg_roles where rolname = %s", (name,)).fetchone()
     connection.execute(
         sql.SQL("{} role {} login nosuperuser nocreatedb nocreaterole nobypassrls password {}").format(
-            sql.SQL("alter" if known else "create"), sql.Identifier(name), sql.Literal(password)
+            sql.SQL("alter" if _known(connection, name) else "create"), sql.Identifier(name), sql.Literal(password)
         )
     )
 

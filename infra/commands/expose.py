@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from typing import Annotated
 
@@ -23,6 +23,9 @@ from catalog.settings import lake_settings
 from catalog.trust import trusted
 
 PATIENCE = 60.0  # seconds until a tunnel must have told its address
+EVERY = 3.0  # seconds between two looks at whether the gateway still asks for keys
+ENDINGS = (signal.SIGTERM, signal.SIGHUP)  # of a service manager, of a terminal that is closed
+REFUSALS = (401, 403)  # to who has no key
 ADDRESS = re.compile(r"https://[\w.-]+\.[a-z]{2,}(?=[\s\"'|]|$)")
 # Addresses that the programs tell beside the tunnel's: their documentation, terms and interfaces.
 OTHERS = (
@@ -35,7 +38,8 @@ OTHERS = (
 )
 WARNING = """\
 Anybody who has this address can ask the gateway, over the company that runs the tunnel. Whoever has a key can send
-events, and your lake keeps them. Make a key for this occasion, with an end: ./sluice keys add demo --stream orders --expires 1d"""
+events, and your lake keeps them; a stream whose contract says anonymousSubmission takes them without a key. Make a key for
+this occasion, with an end: ./sluice keys add demo --stream orders --expires 1d"""
 
 
 class Tool(StrEnum):
@@ -57,10 +61,10 @@ def expose(
 ) -> None:
     """Open the gateway, and nothing else, to the internet until Ctrl-C, by cloudflared or ngrok, whichever is installed.
 
-    Refused unless the gateway asks everybody for a key (SLUICE_GATEWAY_AUTHENTICATION=required). For demonstrations: the tunnel
-    ends TLS at its company, whose terms and limits hold.
+    Refused unless the gateway asks everybody for a key (SLUICE_GATEWAY_AUTHENTICATION=required), and closed when it no longer
+    does. For demonstrations: the tunnel ends TLS at its company, whose terms and limits hold.
 
-    Exit code: 0 ended by Ctrl-C, 1 refused, or the tunnel ended by itself, 2 wrong usage. Example: ./sluice expose
+    Exit code: 0 ended by Ctrl-C, 1 refused, closed, or the tunnel ended by itself, 2 wrong usage. Example: ./sluice expose
     """
     chosen = _installed(tool)
     url = lake_settings().gateway_url
@@ -71,7 +75,7 @@ def expose(
         try:
             print(WARNING, file=sys.stderr)
             print(told, flush=True)
-            code = process.wait()
+            code = _watched(process, url)
         except KeyboardInterrupt:
             print("The tunnel is closed.", file=sys.stderr)
             return
@@ -92,31 +96,75 @@ def _installed(tool: Tool | None) -> Tool:
 
 
 def _refuse_open(url: str) -> None:
-    """The running gateway is asked, as a stranger would: not the settings, which it may not have been started with."""
     try:
-        trust = trusted(lake_settings().gateway_ca, "SLUICE_GATEWAY_CA")
-        status = httpx.get(f"{url}/metrics", timeout=10, trust_env=False, verify=trust).status_code
+        status = _status(url)
     except httpx.HTTPError as failure:
         raise SluiceError(f"The gateway {url} does not answer ({failure}): start it with `sluice up`") from None
-    if status not in (401, 403):
+    if status not in REFUSALS:
         raise SluiceError(
             f"The gateway {url} asks nobody for a key (status {status} for its metrics), and anybody could fill your lake. "
             "Start it with SLUICE_GATEWAY_AUTHENTICATION=required ./sluice up, after ./sluice keys add"
         )
 
 
+def _status(url: str) -> int:
+    """The running gateway is asked, as a stranger would: not the settings, which it may not have been started with."""
+    trust = trusted(lake_settings().gateway_ca, "SLUICE_GATEWAY_CA")
+    return httpx.get(f"{url}/metrics", timeout=10, trust_env=False, verify=trust).status_code
+
+
+def _watched(process: "subprocess.Popen[str]", url: str) -> int:
+    """The program's exit code, once it ends by itself. Raises SluiceError once the gateway lets strangers in.
+
+    One that is away, or too busy to say (429, 5xx), takes no event from them meanwhile, and is asked again.
+    """
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(EVERY)
+        with suppress(httpx.HTTPError):
+            status = _status(url)
+            if status not in REFUSALS and status != 429 and status < 500:
+                raise SluiceError(
+                    f"The tunnel is closed: the gateway {url} no longer asks everybody for a key (status {status} for its "
+                    "metrics), and anybody could have filled your lake. Was it started again, without "
+                    "SLUICE_GATEWAY_AUTHENTICATION=required?"
+                )
+
+
 @contextmanager
 def _tunnel(command: Sequence[str]) -> Iterator[tuple["subprocess.Popen[str]", "queue.Queue[str]"]]:
     """The program and what it says, in a process group of its own, which is ended whatever happens."""
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )  # fmt: skip
-    lines: queue.Queue[str] = queue.Queue()
-    threading.Thread(target=_read, args=(process, lines), daemon=True).start()
+    with _terminated_as_interrupted():
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )  # fmt: skip
+        lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=_read, args=(process, lines), daemon=True).start()
+        try:
+            yield process, lines
+        finally:
+            # Whoever is impatient must not leave the tunnel open.
+            for number in (signal.SIGINT, *ENDINGS):
+                signal.signal(number, signal.SIG_IGN)
+            _end(process)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """A closed terminal or a SIGTERM ends the command as Ctrl-C does; what it was told to ignore (`nohup`) stays so."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDINGS)}
     try:
-        yield process, lines
+        for number in ENDINGS:
+            if before[number] != signal.SIG_IGN:
+                signal.signal(number, interrupt)
+        yield
     finally:
-        _end(process)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _read(process: "subprocess.Popen[str]", lines: "queue.Queue[str]") -> None:

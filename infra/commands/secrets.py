@@ -1,7 +1,9 @@
 """`sluice secrets`: make the passwords of a stack in containers."""
 
 import base64
+import re
 import secrets as randomness
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +18,7 @@ from infra.private_files import write_private
 EXAMPLE = CHECKOUT / ".env.example"
 NAME = "sluice-secrets"
 LOCAL = ("localhost", "127.0.0.1")  # as `kubectl port-forward` has them
+PLAIN = re.compile(r"[A-Za-z0-9_.~-]+")  # what stands for itself wherever a password is put
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ def secrets(
     try:
         text = file.read_text() if file.exists() else EXAMPLE.read_text()
         complete = filled(text, EXAMPLE.read_text())
+        _refuse_others(complete, file)
         if kubernetes:
             for pair in pairs:
                 complete = with_certificate(complete, pair)
@@ -76,23 +80,37 @@ def secrets(
 
 
 def filled(text: str, example: str) -> str:
-    """The text with a random value for each name that has none, and with the names of the example that it lacks."""
-    known = _values(text)
-    lacking = [name for name in _values(example) if name not in known]
-    lines = [*text.splitlines(), *(f"{name}=" for name in lacking)]
-    return "".join(f"{_with_value(line)}\n" for line in lines)
+    """The text with a random value for each name of the example that has none or that it lacks; other lines stay as they are."""
+    known, wanted = _values(text), _values(example)
+    lines = [*text.splitlines(), *(f"{name}=" for name in wanted if name not in known)]
+    return "".join(f"{_with_value(line, wanted)}\n" for line in lines)
 
 
-def _with_value(line: str) -> str:
-    name, found, value = line.partition("=")
-    if not found or line.startswith("#") or value.strip():
-        return line
-    return f"{name}={randomness.token_hex(20)}"
+def _with_value(line: str, wanted: Container[str]) -> str:
+    empty = [name for name, value in _values(line).items() if not value and name in wanted]
+    return f"{empty[0]}={randomness.token_hex(20)}" if empty else line
 
 
 def _values(text: str) -> dict[str, str]:
-    pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
-    return {name.strip(): value.strip() for name, _, value in pairs}
+    """Name → value, as Compose reads them: without quotes around, and without `export` before."""
+    pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.lstrip().startswith("#"))
+    return {name.strip().removeprefix("export ").strip(): _unquoted(value.strip()) for name, _, value in pairs}
+
+
+def _unquoted(value: str) -> str:
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    return value[1:-1] if quoted else value
+
+
+def _refuse_others(text: str, file: Path) -> None:
+    """Raises SluiceError for a password that would mean something else, or break, in one of the places that it is put into."""
+    values = _values(text)
+    for name in _values(EXAMPLE.read_text()):
+        if not PLAIN.fullmatch(values[name]):
+            raise SluiceError(
+                f"{file}: {name} may hold only letters, digits and . _ ~ - (it is put into addresses, SQL and other servers' "
+                "settings, where the rest means something): change it, or empty it for a random one"
+            )
 
 
 def manifest(text: str) -> dict[str, object]:

@@ -121,8 +121,8 @@ class Stack:
     def stays_here(self, port: str) -> bool:
         """Whether it listens on loopback whatever SLUICE_BIND says.
 
-        The explorer asks nobody who he is and sees what masks keep from readers: it goes with the others only where somebody says that
-        something in front asks.
+        The explorer asks nobody who he is and sees what masks keep from readers: it goes with the others only where somebody says
+        that something in front asks.
         """
         return port in LOOPBACK_ONLY or (port == "ui" and self.lake.get("SLUICE_UI_ALLOW_UNAUTHENTICATED") != "true")
 

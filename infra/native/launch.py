@@ -74,12 +74,13 @@ def _require_free_ports(stack: Stack, services: Iterable[str]) -> None:
     """Raises SluiceError that names every taken port, who has it and which setting moves it."""
     taken = []
     for name in config.PORT_NAMES:
-        if name.partition("_")[0] in services:
-            if owner := processes.owner_of_port(stack.binding(name), stack.ports[name]):
-                taken.append(
-                    f"Port {stack.ports[name]} for {name} is taken by {owner}: end that, or choose another with "
-                    f"`--port {name}=NUMBER` or SLUICE_PORT_{name.upper()}"
-                )
+        if name.partition("_")[0] not in services:
+            continue
+        if owner := processes.owner_of_port(stack.binding(name), stack.ports[name]):
+            taken.append(
+                f"Port {stack.ports[name]} for {name} is taken by {owner}: end that, or choose another with "
+                f"`--port {name}=NUMBER` or SLUICE_PORT_{name.upper()}"
+            )
     if taken:
         raise SluiceError("\n".join(taken))
 

@@ -34,6 +34,8 @@ def catalog() -> None:
     lake, admin = lake_settings(), read_settings(AdminSettings)
     if admin.admin_s3_access_key:
         object_store.make_users(lake, admin.admin_s3_access_key, admin.admin_s3_secret_key, admin.passwords)
+    if admin.admin_catalog_uri:
+        database.renew_owner(admin.admin_catalog_uri, admin.passwords)
     prepare(lake)
     if admin.admin_catalog_uri:
         database.make_roles(admin.admin_catalog_uri, admin.passwords)

@@ -32,7 +32,8 @@ class Compose:
         """Run `docker compose ARGUMENTS`, which must succeed, and return what it printed."""
         files = [option for file in FILES for option in ("-f", file)]
         done = subprocess.run(
-            ["docker", "compose", "-p", self.project, *files, *arguments],
+            # What somebody has in .env here is not for this stack.
+            ["docker", "compose", "--env-file", os.devnull, "-p", self.project, *files, *arguments],
             cwd=CHECKOUT, env={**os.environ, **self.environment}, capture_output=True, text=True, timeout=limit, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"docker compose {' '.join(arguments)}: {done.stdout[-4000:]}{done.stderr[-4000:]}"

@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -132,6 +133,22 @@ def test_a_part_knows_its_own_password_and_no_other(compose: Compose) -> None:
         environment = compose.run("exec", "-T", service, "env")
         own = {f"{service.upper()}_PASSWORD", *(["TRINO_INTERNAL_SECRET"] if service == "trino" else [])}
         assert {name for name, value in known.items() if value in environment} == own
+
+
+def test_gateway_asks_for_the_keys_that_the_command_line_makes(compose: Compose) -> None:
+    made = compose.run("run", "--rm", "-T", "cli", "sluice", "keys", "add", "test", "--stream", "users", "--json")
+    key = json.loads(made)["key"]
+    settings = {"SLUICE_GATEWAY_AUTHENTICATION": "required", "SLUICE_API_KEY": key}
+    closed = replace(compose, environment={**compose.environment, **settings})
+    try:
+        closed.run("up", "--wait", "--no-deps", "gateway")
+        url = f"{compose.url('gateway')}/v1/streams/users/events"
+        event = next(iter(users(1)))
+        assert httpx.post(url, json=event, timeout=30).status_code == 401
+        assert httpx.post(url, json=event, timeout=30, headers={"x-api-key": key}).status_code == 202
+        assert f"SLUICE_API_KEY={key}" in closed.run("run", "--rm", "-T", "cli", "env").split()
+    finally:
+        compose.run("up", "--wait", "--no-deps", "gateway")
 
 
 def test_images_hold_nothing_that_installs(compose: Compose) -> None:

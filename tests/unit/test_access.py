@@ -2,19 +2,26 @@
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from psycopg import sql
 
 from catalog.errors import SluiceError
+from infra.access import database
 from infra.access.accounts import ACCOUNTS, AT_BROKER, AT_TABLES, OPERATOR, AdminSettings
 from infra.access.broker import rules, salted
 from infra.access.object_store import policy, signed
 from infra.access.requests import DENY, OPERATIONS, PREFIXED
-from infra.native import config, encryption, monitoring
+from infra.native import config, encryption, monitoring, steps
+from tests.stack import CHECKOUT
 
 
 def test_no_policy_but_the_owners_reaches_beyond_the_warehouse() -> None:
@@ -111,3 +118,111 @@ def test_encryption_wants_all_its_files_and_remembers_them(tmp_path: Path) -> No
     files["SLUICE_KAFKA_TLS_KEY"].unlink()
     with pytest.raises(SluiceError, match=r"SLUICE_KAFKA_TLS_KEY=.* cannot be read"):
         config.choose(tmp_path, {})
+
+
+class Database:
+    """A connection to PostgreSQL that notes what it is told; every role is there."""
+
+    def __init__(self, said: list[str]) -> None:
+        self.said = said
+
+    def __enter__(self) -> "Database":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing was opened."""
+
+    def execute(self, statement: sql.Composed | str, values: object = None) -> "Database":
+        self.said.append(statement if isinstance(statement, str) else statement.as_string(None))
+        return self
+
+    def fetchone(self) -> tuple[int]:
+        return (1,)
+
+
+def test_the_owner_has_the_password_of_now_before_anything_is_done_as_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("psycopg.connect", lambda *_, **__: Database(said))
+    monkeypatch.setattr("catalog.lake.prepare", lambda _: said.append("as the owner"))
+    monkeypatch.setattr(database, "make_roles", lambda *_: said.append("roles"))
+    monkeypatch.setenv("SLUICE_ADMIN_CATALOG_URI", "postgresql://postgres:p@127.0.0.1/lake")
+    monkeypatch.setenv("SLUICE_PASSWORD_SLUICE", "an0ther")
+    steps.catalog()
+    altered = said.index("""alter role "sluice" password 'an0ther'""")
+    assert said[0].startswith("select pg_advisory_xact_lock"), "Trino's step and the Job of Kubernetes do it at once"
+    assert altered < said.index("as the owner") < said.index("roles")
+    monkeypatch.delenv("SLUICE_PASSWORD_SLUICE")
+    del said[:]
+    steps.catalog()
+    assert said == ["as the owner", "roles"], "an owner whose password is not known here keeps it"
+
+
+STAND_IN = """#!{python}
+import json, pathlib, sys
+name, *arguments = sys.argv
+files = [pathlib.Path(one.removeprefix("@")) for one in arguments]
+given = {{str(file): file.read_text() for file in files if file.is_file()}}
+said = sys.stdin.read() if "--single" in arguments or "--pwfile=/dev/stdin" in arguments else ""
+with pathlib.Path({notes!r}).open("a") as notes:
+    notes.write(json.dumps({{"arguments": arguments, "files": given, "said": said}}) + "\\n")
+if name.endswith("initdb"):
+    (pathlib.Path(arguments[arguments.index("-D") + 1]) / "PG_VERSION").write_text("18")
+if {fails!r} and {fails!r} in said:
+    print("ERROR:  no", file=sys.stderr)
+"""
+
+
+def started(
+    script: str, folder: Path, environment: Mapping[str, str], fails: str = ""
+) -> tuple[int, list[dict[str, Any]]]:
+    """A server's start in a folder of its own, with stand-ins for its programs: how it ended, and what each was called with."""
+    text = (CHECKOUT / "infra" / "images" / "servers" / script).read_text()
+    notes, own = folder / "notes", folder / "tmp"
+    notes.unlink(missing_ok=True)
+    own.mkdir(exist_ok=True)
+    (folder / script).write_text(text.replace("/tmp/", f"{own}/").replace("/var/lib", f"{folder}/lib"))
+    for name in ("java", "initdb", "postgres"):
+        (folder / name).write_text(STAND_IN.format(python=sys.executable, notes=str(notes), fails=fails))
+        (folder / name).chmod(0o755)
+    path = {"PATH": f"{folder}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["sh", str(folder / script)], env={**path, **environment}, capture_output=True, check=False, timeout=60
+    )
+    return done.returncode, [json.loads(line) for line in notes.read_text().splitlines()]
+
+
+def test_kafkas_administrator_has_the_password_of_now_and_no_process_is_called_with_it(tmp_path: Path) -> None:
+    data = tmp_path / "lib" / "kafka" / "data"
+    data.parent.mkdir(parents=True)
+    code, calls = started("kafka.sh", tmp_path, {"KAFKA_ADMIN_PASSWORD": "s3cret"})
+    assert code == 0
+    assert "s3cret" not in str([call["arguments"] for call in calls])
+    formatted = next(call for call in calls if "format" in call["arguments"])
+    assert "--add-scram\nSCRAM-SHA-512=[name=administrator,password=s3cret]\n" in formatted["files"].values()
+    data.mkdir()
+    (data / "meta.properties").touch()
+    (data.parent / "administrator").touch()
+    for password in ("s3cret", "an0ther"):
+        code, calls = started("kafka.sh", tmp_path, {"KAFKA_ADMIN_PASSWORD": password})
+        assert code == 0
+        assert password not in str([call["arguments"] for call in calls])
+        altered = next(call for call in calls if "kafka.admin.ConfigCommand" in call["arguments"])
+        assert f"SCRAM-SHA-512=password={password}\n" in altered["files"].values()
+
+
+def test_postgres_counts_as_made_only_with_its_role_and_database(tmp_path: Path) -> None:
+    cluster = tmp_path / "18" / "docker"
+    environment = {"POSTGRES_PASSWORD": "super", "LAKE_PASSWORD": "it's", "PGDATA": str(cluster)}
+    for fails in ("create role", "create database"):
+        code, calls = started("postgres.sh", tmp_path, environment, fails)
+        assert code == 1
+        assert not cluster.exists(), "an interrupted attempt is begun again"
+        assert fails in calls[-1]["said"]
+    code, calls = started("postgres.sh", tmp_path, environment)
+    assert code == 0
+    assert [call["said"] for call in calls] == [
+        "super\n", "create role sluice login password 'it''s'\n", "create database lake owner sluice\n", ""
+    ]  # fmt: skip
+    assert (cluster / "PG_VERSION").exists()
+    code, calls = started("postgres.sh", tmp_path, environment)
+    assert (code, len(calls)) == (0, 1), "it is made once"

@@ -1,9 +1,11 @@
 """compose.yaml as it is written, and as Compose reads it where there is one."""
 
+import json
 import re
 import shutil
 import subprocess
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,20 +13,34 @@ import yaml
 
 from infra.access.accounts import AT_BROKER, OPERATOR
 from infra.commands.secrets import EXAMPLE
+from ingest_gateway.settings import GatewaySettings
 from tests.stack import CHECKOUT
 
 STEPS = {"access", "accounts", "catalog", "tables"}
 OWN = {*STEPS, "gateway", "stream", "maintenance", "verify", "gold", "ui", "cli"}
 
 
+FILES = ("compose.yaml", "infra/compose.self-contained.yaml")
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads Compose's own tags, which say how a file is laid over another one, as what they stand before."""
+
+
+def _plain(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return None
+
+
+_Loader.add_multi_constructor("!", _plain)
+
+
 @cache
-def document() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load((CHECKOUT / "compose.yaml").read_text())
-    return loaded
-
-
-def services() -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = document()["services"]
+def services(file: str = FILES[0]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = yaml.load((CHECKOUT / file).read_text(), _Loader)["services"]
     return found
 
 
@@ -37,6 +53,24 @@ def test_third_parties_are_pinned_and_ours_have_one_tag() -> None:
             assert re.search(r"\d+\.\d+|RELEASE\.\d|^\d{3}$", tag), f"{image}:{tag} is not pinned"
 
 
+@pytest.mark.parametrize("file", FILES)
+def test_an_image_of_ours_is_never_pulled(file: str) -> None:
+    """Nobody here owns `sluice` at a registry: whoever does could have the administrators' passwords."""
+    ours = {name: service for name, service in services(file).items() if service["image"].startswith("sluice/")}
+    assert ours
+    assert {name: service.get("pull_policy") for name, service in ours.items()} == dict.fromkeys(ours, "never")
+
+
+def test_each_image_of_ours_is_built_by_one_service_that_always_starts() -> None:
+    ours = {services()[name]["image"] for name in OWN}
+    built = [service["image"] for service in services().values() if "build" in service and "profiles" not in service]
+    assert sorted(built) == sorted(ours)
+    for service in services().values():
+        if "build" in service:
+            image = service["image"].partition(":")[0]
+            assert service["build"]["target"] == image.removeprefix("sluice/")
+
+
 def test_every_service_is_bounded_and_published_on_loopback_alone() -> None:
     for name, service in services().items():
         assert "mem_limit" in service, name
@@ -46,12 +80,50 @@ def test_every_service_is_bounded_and_published_on_loopback_alone() -> None:
         assert not [mount for mount in service.get("volumes", ()) if "docker.sock" in mount], name
 
 
-def test_own_services_are_confined() -> None:
-    for name in OWN:
-        service = services()[name]
-        assert service["read_only"], name
+def test_services_are_confined() -> None:
+    writes_elsewhere = {"console", "prometheus", "alertmanager", "grafana"}  # nothing says that these never do
+    for name, service in services().items():
         assert service["cap_drop"] == ["ALL"], name
-        assert "no-new-privileges:true" in service["security_opt"], name
+        assert "cap_add" not in service, name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service.get("read_only", False) == (name not in writes_elsewhere), name
+    loosening = {"cap_add", "cap_drop", "security_opt", "read_only", "privileged"}
+    assert not [name for name, service in services(FILES[1]).items() if loosening & set(service)]
+
+
+def test_a_server_writes_only_where_kubernetes_lets_the_same_image_write() -> None:
+    for file, name in (
+        ("redpanda/broker", "broker"),
+        ("stores/minio", "minio"),
+        ("stores/postgres", "postgres"),
+        ("stores/trino", "trino"),
+    ):
+        service = services()[name]
+        documents = yaml.safe_load_all((CHECKOUT / "k8s" / "components" / f"{file}.yaml").read_text())
+        pod = next(one for one in documents if one["kind"] in ("StatefulSet", "Deployment"))["spec"]["template"]["spec"]
+        container = next(one for one in pod["containers"] if one["name"] == name)
+        assert container["image"] == service["image"], name
+        assert container["securityContext"]["readOnlyRootFilesystem"], name
+        assert container["securityContext"]["capabilities"] == {"drop": service["cap_drop"]}, name
+        mounted = {mount.split(":")[1] for mount in service["volumes"]} | {
+            mount.split(":")[0] for mount in service["tmpfs"]
+        }
+        writable = {mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")}
+        assert writable - {"/etc/trino", "/docker-entrypoint-initdb.d"} <= mounted, name
+
+
+def test_whoever_looks_at_the_broker_by_console_may_change_nothing() -> None:
+    told = services()["console"]["environment"]
+    account = next(one for one in AT_BROKER if one.name == told["KAFKA_SASL_USERNAME"])
+    assert set(account.topics) == {"describe", "describe_configs", "read"}
+    assert told["KAFKA_SASL_PASSWORD"].startswith(f"${{{account.name.upper()}_PASSWORD:?")
+
+
+def test_the_end_of_trinos_certificate_is_watched() -> None:
+    verify = services()["verify"]
+    assert verify["environment"]["SLUICE_VERIFY_CERTIFICATES"] == services()["gold"]["environment"]["SLUICE_TRINO_CA"]
+    assert "trust:/var/lib/trust:ro" in verify["volumes"]
+    assert "access" in verify["depends_on"], "a file that is not there yet counts as one that has ended"
 
 
 def test_no_password_is_written_down_or_defaulted() -> None:
@@ -96,6 +168,35 @@ def test_a_part_signs_in_at_the_broker_under_its_own_name() -> None:
     assert [name for name in OWN if "SLUICE_ADMIN_KAFKA_PASSWORD" in services()[name]["environment"]] == ["accounts"]
 
 
+def test_keys_are_made_by_the_command_line_and_only_read_by_the_gateway() -> None:
+    gateway, cli = services()["gateway"], services()["cli"]
+    file = Path(gateway["environment"]["SLUICE_GATEWAY_KEYS"])
+    assert cli["environment"]["SLUICE_GATEWAY_KEYS"] == str(file)
+    assert f"keys:{file.parent}:ro" in gateway["volumes"]
+    assert f"keys:{file.parent}" in cli["volumes"]
+    # A new volume belongs to whom the image's folder belongs to: only these two are the user's.
+    assert str(file.parent) in ("/var/lib/sluice", "/var/lib/trust")
+    assert [name for name, service in services().items() if "keys:" in str(service.get("volumes"))] == [
+        "gateway",
+        "cli",
+    ]
+    given = {name: gateway["environment"][name] for name in ("SLUICE_GATEWAY_AUTHENTICATION", "SLUICE_GATEWAY_KEYS")}
+    assert given["SLUICE_GATEWAY_AUTHENTICATION"] == "${SLUICE_GATEWAY_AUTHENTICATION:-off}"
+    required = GatewaySettings(host="0.0.0.0", authentication="required", keys=file, allow_unauthenticated=False)
+    assert required.keys == file
+    assert cli["environment"]["SLUICE_API_KEY"] == "${SLUICE_API_KEY:-}", "what `sluice send` and `demo` send it with"
+
+
+def test_who_asks_trino_believes_the_certificate_that_the_step_makes() -> None:
+    for name, service in services().items():
+        mounts = {mount.split(":")[1]: mount.split(":")[0] for mount in service.get("volumes", ())}
+        if "SLUICE_TRINO_PASSWORD" not in service.get("environment", {}):
+            continue
+        file = Path(service["environment"]["SLUICE_TRINO_CA"])
+        volume = mounts[next(str(folder) for folder in file.parents if str(folder) in mounts)]
+        assert volume == ("trino-access" if "trino" in file.parts else "trust"), name
+
+
 def test_redpanda_lets_in_only_who_has_a_user() -> None:
     told = yaml.safe_load((CHECKOUT / "infra" / "redpanda" / "bootstrap.yaml").read_text())
     assert told["enable_sasl"]
@@ -121,18 +222,22 @@ def test_redpanda_syncs_before_it_acknowledges() -> None:
     assert not [word for word in command if word.startswith("--mode")], "dev-container mode bypasses fsync"
 
 
-@pytest.mark.parametrize("files", [["compose.yaml"], ["compose.yaml", "infra/compose.self-contained.yaml"]])
-def test_compose_takes_it(files: list[str]) -> None:
+@pytest.mark.parametrize("files", [FILES[:1], FILES])
+def test_compose_takes_it(files: tuple[str, ...]) -> None:
     if not shutil.which("docker") or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode:
         pytest.skip("no `docker compose` here: only the file's structure was checked")
     options = [option for file in files for option in ("-f", file)]
     given = dict.fromkeys(re.findall(r"^(\w+)=$", EXAMPLE.read_text(), re.MULTILINE), "x")
     environment = [f"{name}={value}" for name, value in given.items()]
     done = subprocess.run(
-        ["env", *environment, "docker", "compose", *options, "--profile", "*", "config", "-q"],
+        ["env", *environment, "docker", "compose", "--env-file", "/dev/null", *options, "--profile", "*", "config",
+         "--format", "json"],
         cwd=CHECKOUT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    for name, service in json.loads(done.stdout)["services"].items():
+        assert (service["cap_drop"], service["security_opt"]) == (["ALL"], ["no-new-privileges:true"]), name
+        assert service["image"].startswith("sluice/") == (service.get("pull_policy") == "never"), name
     refused = subprocess.run(
         ["docker", "compose", "--env-file", "/dev/null", *options, "config", "-q"],
         cwd=CHECKOUT, capture_output=True, text=True, check=False,

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -124,7 +125,45 @@ def test_the_gateway_alone_is_opened_until_ctrl_c(
     assert code == 0
     assert "Anybody who has this address" in err
     assert "--expires 1d" in err
+    assert "anonymousSubmission" in err
     eventually(lambda: not runs(call["pid"]), 10, "the tunnel's program is gone")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_closed_terminal_leaves_no_tunnel_open(number: signal.Signals, tmp_path: Path, url: str) -> None:
+    stand_in(tmp_path, "ngrok", NGROK)
+    process = started(tmp_path, url)
+    assert process.stdout is not None
+    assert "ngrok-free" in process.stdout.readline()
+    process.send_signal(number)
+    code, _, err = ended(process)
+    assert code == 0
+    assert "The tunnel is closed" in err
+    eventually(lambda: not runs(called(tmp_path, "ngrok")["pid"]), 10, "the tunnel's program is gone")
+
+
+class Turning(Gateway):
+    """One that is busy, and then asks nobody any more."""
+
+    answers: ClassVar[list[int]] = []
+
+    def do_GET(self) -> None:
+        self.status = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        super().do_GET()
+
+
+@pytest.mark.parametrize("url", [Turning], indirect=True)
+def test_a_gateway_that_stops_asking_for_keys_is_closed_again(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Turning, "answers", [401, 429, 503, 200])
+    stand_in(tmp_path, "ngrok", NGROK)
+    code, out, err = ended(started(tmp_path, url))
+    assert code == 1
+    assert "https://1234-quick.ngrok-free.app" in out
+    assert Turning.answers == [200], "a gateway that is busy has let nobody in"
+    assert "no longer asks everybody for a key (status 200" in err
+    eventually(lambda: not runs(called(tmp_path, "ngrok")["pid"]), 10, "the tunnel's program is gone")
 
 
 @pytest.mark.parametrize("url", [Open], indirect=True)

@@ -2,14 +2,17 @@
 
 import re
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 import typer
 import yaml
 
+from catalog.errors import SluiceError
 from infra.access import certificate
 from infra.commands import secrets
+from tests.stack import CHECKOUT
 
 NAMES = {
     "POSTGRES_PASSWORD", "LAKE_PASSWORD", "S3_SECRET_KEY", "GRAFANA_PASSWORD",
@@ -43,6 +46,54 @@ def test_what_a_file_has_stays_and_what_it_lacks_is_added(tmp_path: Path) -> Non
     text = file.read_text()
     assert text.startswith("LAKE_PASSWORD=mine\nSLUICE_PORT_UI=8080\n")
     assert all(re.search(rf"^{name}=.", text, re.MULTILINE) for name in NAMES)
+
+
+def test_a_setting_of_compose_that_is_empty_stays_so(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("SLUICE_TAG=\nSLUICE_API_KEY=\n# LAKE_PASSWORD=\nSTREAM_PASSWORD=''\n")
+    secrets.secrets(file=file, kubernetes=False, tls=False)
+    text = file.read_text()
+    assert text.startswith("SLUICE_TAG=\nSLUICE_API_KEY=\n# LAKE_PASSWORD=\n")
+    assert re.search(r"^STREAM_PASSWORD=[0-9a-f]{40}$", text, re.MULTILINE)
+    assert re.search(r"^LAKE_PASSWORD=[0-9a-f]{40}$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("written", ["'mine'", '"mine"', " mine "])
+def test_kubernetes_is_told_what_compose_reads(
+    written: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    file = tmp_path / ".env"
+    file.write_text(f"export LAKE_PASSWORD={written}\n")
+    secrets.secrets(file=file, kubernetes=True, tls=False)
+    manifest, _ = yaml.safe_load_all(capsys.readouterr().out)
+    assert manifest["stringData"]["LAKE_PASSWORD"] == "mine"
+    assert file.read_text().count("LAKE_PASSWORD=") == 1
+
+
+@pytest.mark.parametrize(
+    "password", ["it's", "p@ss", "a/b", "a:b", "50%", "a b", "$HOME", "mine # not yours", "pässword"]
+)
+@pytest.mark.parametrize("kubernetes", [False, True])
+def test_a_password_that_means_something_in_an_address_or_in_sql_is_refused(
+    password: str, kubernetes: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text(f"LAKE_PASSWORD={password}\n")
+    with pytest.raises(SluiceError, match="LAKE_PASSWORD may hold only letters") as refused:
+        secrets.secrets(file=file, kubernetes=kubernetes, tls=False)
+    assert password not in str(refused.value), "an error is seen by many"
+    assert file.read_text() == f"LAKE_PASSWORD={password}\n"
+    assert capsys.readouterr().out == ""
+
+
+def test_git_takes_no_file_of_secrets_that_the_guides_have_one_write() -> None:
+    names = [".env", ".env.production", "secret.yaml", "keys.json", "people/password.db", "catalog.json"]
+    asked = subprocess.run(
+        ["git", "check-ignore", "--no-index", ".env.example", *names], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )  # fmt: skip
+    if asked.returncode == 128:
+        pytest.skip("this is no clone")
+    assert asked.stdout.splitlines() == names
 
 
 def test_secret_for_kubernetes_holds_the_passwords_alone(

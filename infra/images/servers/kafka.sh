@@ -71,22 +71,26 @@ rootLogger.appenderRef.console.ref=console
 EOF
 java="java -Xmx${KAFKA_HEAP:-512m} -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:+ExitOnOutOfMemoryError
   -Djava.awt.headless=true -Dlog4j2.configurationFile=/tmp/log4j2.properties"
-made=/var/lib/kafka/administrator
+# Tools read the password from files: what a process was called with is for all to see.
+given=/tmp/administrator
 if [ ! -f "$data/meta.properties" ]; then
   cluster=$($java -cp '/opt/kafka/*' kafka.tools.StorageTool random-uuid)
-  $java -cp '/opt/kafka/*' kafka.tools.StorageTool format -t "$cluster" -c "$config" \
-    --add-scram "SCRAM-SHA-512=[name=administrator,password=$KAFKA_ADMIN_PASSWORD]"
-  touch "$made"
-elif [ ! -f "$made" ]; then
-  # A folder of a time before there were users: the administrator is added once the broker runs.
-  cat >/tmp/administrator.properties <<EOF
+  printf '%s\n' --add-scram "SCRAM-SHA-512=[name=administrator,password=$KAFKA_ADMIN_PASSWORD]" >"$given"
+  # It would print how the password is kept.
+  $java -cp '/opt/kafka/*' kafka.tools.StorageTool format -t "$cluster" -c "$config" "@$given" >/dev/null
+else
+  # The password may be another one than before, and the folder of a time before there were users: it is set once the broker runs.
+  printf 'SCRAM-SHA-512=password=%s\n' "$KAFKA_ADMIN_PASSWORD" >"$given"
+  cat >"$given.client" <<EOF
 security.protocol=SASL_PLAINTEXT
 sasl.mechanism=PLAIN
 sasl.jaas.config=$plain;
 EOF
-  (until $java -cp '/opt/kafka/*' kafka.admin.ConfigCommand --bootstrap-server 127.0.0.1:9094 \
-    --command-config /tmp/administrator.properties --alter --entity-type users --entity-name administrator \
-    --add-config "SCRAM-SHA-512=[password=$KAFKA_ADMIN_PASSWORD]"; do sleep 2; done
-  touch "$made") &
+  (for _ in 1 2 3 4 5 6 7 8 9 10; do
+    $java -cp '/opt/kafka/*' kafka.admin.ConfigCommand --bootstrap-server 127.0.0.1:9094 --command-config "$given.client" \
+      --alter --entity-type users --entity-name administrator --add-config-file "$given" >/dev/null && exit
+    sleep 2
+  done
+  echo "the password of the user administrator could not be set: whoever signs in as it needs the one of before" >&2) &
 fi
 exec $java -cp '/opt/kafka/*' kafka.Kafka "$config"
