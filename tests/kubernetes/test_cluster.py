@@ -16,7 +16,7 @@ from pyarrow.fs import S3FileSystem
 from catalog import query
 from catalog.settings import LakeSettings
 from infra.demo.generate import users
-from tests.browser.conftest import chromium
+from tests.browser.conftest import PATIENCE, chromium
 from tests.kubernetes.conftest import READY, Cluster, load
 from tests.stack import eventually, free_port_base
 
@@ -101,6 +101,7 @@ def test_event_is_seen_in_the_explorer(cluster: Cluster) -> None:
     known = rows(cluster, "select _event_id from silver.users limit 1")[0]["_event_id"]
     with cluster.forwarded("service/ui", 8501) as port, chromium() as browser:
         page = browser.new_page()
+        page.set_default_timeout(PATIENCE)  # gold is being built and tested on the same two cores
         page.goto(f"http://127.0.0.1:{port}")
         expect(page.get_by_role("heading", name="Streams")).to_be_visible()
         expect(page.get_by_text("earthquakes").first).to_be_attached()  # drawn on a canvas
