@@ -21,10 +21,10 @@ import typer
 from catalog.errors import SluiceError
 from catalog.settings import lake_settings
 from catalog.trust import trusted
+from infra.interruption import ENDINGS, terminated_as_interrupted
 
 PATIENCE = 60.0  # seconds until a tunnel must have told its address
 EVERY = 3.0  # seconds between two looks at whether the gateway still asks for keys
-ENDINGS = (signal.SIGTERM, signal.SIGHUP)  # of a service manager, of a terminal that is closed
 REFUSALS = (401, 403)  # to who has no key
 ADDRESS = re.compile(r"https://[\w.-]+\.[a-z]{2,}(?=[\s\"'|]|$)")
 # Addresses that the programs tell beside the tunnel's: their documentation, terms and interfaces.
@@ -134,7 +134,7 @@ def _watched(process: "subprocess.Popen[str]", url: str) -> int:
 @contextmanager
 def _tunnel(command: Sequence[str]) -> Iterator[tuple["subprocess.Popen[str]", "queue.Queue[str]"]]:
     """The program and what it says, in a process group of its own, which is ended whatever happens."""
-    with _terminated_as_interrupted():
+    with terminated_as_interrupted():
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
         )  # fmt: skip
@@ -147,24 +147,6 @@ def _tunnel(command: Sequence[str]) -> Iterator[tuple["subprocess.Popen[str]", "
             for number in (signal.SIGINT, *ENDINGS):
                 signal.signal(number, signal.SIG_IGN)
             _end(process)
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """A closed terminal or a SIGTERM ends the command as Ctrl-C does; what it was told to ignore (`nohup`) stays so."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDINGS)}
-    try:
-        for number in ENDINGS:
-            if before[number] != signal.SIG_IGN:
-                signal.signal(number, interrupt)
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _read(process: "subprocess.Popen[str]", lines: "queue.Queue[str]") -> None:

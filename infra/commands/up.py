@@ -1,15 +1,13 @@
 """`sluice up`."""
 
 import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from catalog.errors import SluiceError
 from catalog.settings import LakeSettings, read_settings
+from infra.interruption import terminated_as_interrupted
 from infra.native import config, control, parts
 from infra.native import status as native
 from infra.native.cache import only_one
@@ -39,7 +37,7 @@ def up(
     state = config.state_folder()
     stack = config.choose(state, os.environ, _ports(port or []), port_base)
     console = native.wide_console(stderr=as_json)
-    with _terminated_as_interrupted(), only_one(state / "up.lock"):
+    with terminated_as_interrupted(), only_one(state / "up.lock"):
         launch(stack, parts.selection(only, extras or ()), console)
     view = control.view(state)
     statuses = native.part_statuses(stack, view)
@@ -64,18 +62,3 @@ def _ports(options: list[str]) -> dict[str, int]:
             )
         chosen[name] = parse_port(f"--port {name}", value)
     return chosen
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """A closed terminal or a SIGTERM ends `up` as Ctrl-C does: with nothing left behind."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
