@@ -88,11 +88,16 @@ def started(folder: Path, url: str, *arguments: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "infra.cli", "expose", *arguments],
         env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # whatever these tests were started by
     )  # fmt: skip
 
 
 def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=patient(60))
+    try:
+        out, err = process.communicate(timeout=patient(60))
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)  # it ends its tunnel with itself
+        raise
     return process.returncode, out, err
 
 
