@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import re
 import subprocess
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -16,7 +18,7 @@ from catalog.settings import LakeSettings
 from infra.access.trino_rules import MASK
 from infra.demo.generate import users
 from tests.compose.conftest import Compose
-from tests.stack import eventually
+from tests.stack import CHECKOUT, eventually
 
 # The first test waits for the whole stack.
 pytestmark = pytest.mark.timeout(2400)
@@ -149,6 +151,26 @@ def test_gateway_asks_for_the_keys_that_the_command_line_makes(compose: Compose)
         assert f"SLUICE_API_KEY={key}" in closed.run("run", "--rm", "-T", "cli", "env").split()
     finally:
         compose.run("up", "--wait", "--no-deps", "gateway")
+
+
+def test_a_spool_that_a_gateway_left_is_sent_by_the_runbook(compose: Compose, tmp_path: Path) -> None:
+    lake = trino(compose, tmp_path)
+    runbook = (CHECKOUT / "docs/runbooks/SpoolLeft.md").read_text()
+    (command,) = re.findall(r"^docker compose (run --rm -v .*)$", runbook, re.MULTILINE)
+    words = command.replace("sluice_gateway:", f"{compose.project}_gateway:").replace("--rm", "--rm -T").split()
+    event = {**next(iter(users(1))), "user_id": str(uuid4())}
+    compose.run("stop", "broker")
+    try:
+        answer = httpx.post(f"{compose.url('gateway')}/v1/streams/users/events", json=event, timeout=60)
+        assert answer.json()["events"][0]["status"] == "spooled", answer.text
+        compose.run("stop", "gateway")
+        assert "users" in compose.run(*words)
+        compose.run("up", "--wait", "--no-deps", "broker")
+        compose.run(*("drain" if word == "list" else word for word in words))
+        sent = f"silver.users where user_id = '{event['user_id']}'"
+        eventually(lambda: count(lake, sent) == 1, 180, "the event, with no gateway there")
+    finally:
+        compose.run("up", "--wait", "--no-deps", "broker", "gateway")
 
 
 def test_images_hold_nothing_that_installs(compose: Compose) -> None:
