@@ -68,6 +68,7 @@ LAKE_DEFAULTS = {
     "SLUICE_TRINO_AUTHENTICATION": "",
     "SLUICE_UI_ALLOW_UNAUTHENTICATED": "",
 }
+CHOICES = {"SLUICE_TRINO_AUTHENTICATION": ("none", "password"), "SLUICE_UI_ALLOW_UNAUTHENTICATED": ("true", "false")}
 
 
 @dataclass(frozen=True)
@@ -224,14 +225,9 @@ def _lake(environ: Mapping[str, str], before: Mapping[str, str]) -> dict[str, st
         raise SluiceError(
             f"SLUICE_CONTRACTS={chosen['SLUICE_CONTRACTS']!r} is no folder: name one that holds the contracts"
         )
-    if chosen["SLUICE_TRINO_AUTHENTICATION"] not in {"", "none", "password"}:
-        raise SluiceError(
-            f"SLUICE_TRINO_AUTHENTICATION={chosen['SLUICE_TRINO_AUTHENTICATION']!r}: expected none or password"
-        )
-    if chosen["SLUICE_UI_ALLOW_UNAUTHENTICATED"] not in {"", "true", "false"}:
-        raise SluiceError(
-            f"SLUICE_UI_ALLOW_UNAUTHENTICATED={chosen['SLUICE_UI_ALLOW_UNAUTHENTICATED']!r}: expected true or false"
-        )
+    for name, allowed in CHOICES.items():
+        if chosen[name] not in ("", *allowed):
+            raise SluiceError(f"{name}={chosen[name]!r}: expected {' or '.join(allowed)}")
     return {**chosen, "SLUICE_CONTRACTS": str(contracts)}
 
 

@@ -46,9 +46,14 @@ def workloads(overlay: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Any
     """(name, manifest, specification of its pods)"""
     for manifest in built(overlay):
         if manifest["kind"] in WORKLOADS:
-            spec = manifest["spec"]
-            spec = spec["jobTemplate"]["spec"] if manifest["kind"] == "CronJob" else spec
-            yield f"{manifest['kind']} {manifest['metadata']['name']}", manifest, spec["template"]["spec"]
+            yield f"{manifest['kind']} {manifest['metadata']['name']}", manifest, template(manifest)["spec"]
+
+
+def template(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Of a workload's pods."""
+    spec = manifest["spec"]
+    found: dict[str, Any] = (spec["jobTemplate"]["spec"] if manifest["kind"] == "CronJob" else spec)["template"]
+    return found
 
 
 def containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
@@ -240,9 +245,7 @@ def test_nothing_goes_in_or_out_unless_it_is_named(overlay: str) -> None:
     assert everything == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     selected = [policy["podSelector"].get("matchLabels", {}) for policy in policies.values()]
     for name, manifest, _ in workloads(overlay):
-        spec = manifest["spec"]
-        spec = spec["jobTemplate"]["spec"] if manifest["kind"] == "CronJob" else spec
-        labels = spec["template"]["metadata"]["labels"]
+        labels = template(manifest)["metadata"]["labels"]
         assert any(wanted and wanted.items() <= labels.items() for wanted in selected), f"{name} could reach nobody"
 
 
@@ -295,9 +298,7 @@ def test_who_may_reach_a_server_in_the_cluster_may_reach_it_elsewhere(overlay: s
     assert ports == {"broker": 9093, "postgres": 5432, "minio": 443, "trino": 8443}
     reaches = {}
     for name, manifest, _ in workloads(overlay):
-        spec = manifest["spec"]
-        spec = spec["jobTemplate"]["spec"] if manifest["kind"] == "CronJob" else spec
-        labels = spec["template"]["metadata"]["labels"]
+        labels = template(manifest)["metadata"]["labels"]
         reaches[name.split()[1]] = servers_in_the_cluster(labels)
         wanted = {ports[server] for server in servers_in_the_cluster(labels) - NOT_TOLD.get(name, set())}
         assert wanted == ports_anywhere(overlay, labels), name
