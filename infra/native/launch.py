@@ -60,10 +60,10 @@ def _refuse_moving(stack: Stack, view: control.View) -> None:
     if before is None or not view.running():
         return
     moved = [name for name, port in stack.ports.items() if before.ports.get(name) != port]
-    if moved or before.bind != stack.bind:
+    if moved or any(before.binding(name) != stack.binding(name) for name in stack.ports):
         what = (
             ", ".join(f"port of {name} {before.ports.get(name)} → {stack.ports[name]}" for name in moved)
-            or "SLUICE_BIND"
+            or "SLUICE_BIND or SLUICE_UI_ALLOW_UNAUTHENTICATED"
         )
         raise SluiceError(
             f"The stack runs with other settings ({what}): `sluice down` first, then `sluice up` with the new ones"
